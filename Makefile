@@ -1,0 +1,54 @@
+# Everything a developer runs; `make` alone explains.
+#   KEEP=1        make demo: leave its cluster running
+#   ARGS='...'    make test, test-pure: more arguments for the test program, e.g. ARGS='pools:: --nocapture'
+#   KEEP_LOGS=1   make test: keep the clusters' files when it fails
+
+SHELL := bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+KEEP ?=
+ARGS ?=
+export KEEP
+
+.PHONY: help
+help: ## This list
+	@echo "Targets:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14 | sed 's/^/  /'
+	@echo "Variables:"
+	@sed -n 's/^#   /  /p' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup
+setup: ## Install Ceph's packages and build a Kubernetes control plane (only what is missing)
+	@tests/env/setup.sh
+
+.PHONY: build
+build: ## Build the program (target/debug/poolwright)
+	@cargo build --locked
+
+.PHONY: demo
+demo: setup build ## Show the program at work on a real Ceph and a real Kubernetes API (KEEP=1: leave them running)
+	@tests/env/demo.sh
+
+# Compiled before the clusters start, which would only idle meanwhile.
+.PHONY: test
+test: setup ## All tests, on a real Ceph cluster and a real Kubernetes control plane
+	@cargo test --locked --no-run
+	@tests/env/with-env.sh cargo test --locked $(if $(ARGS),-- $(ARGS))
+
+.PHONY: test-pure
+test-pure: ## The tests that need nothing but Rust
+	@cargo test --locked --lib $(if $(ARGS),-- $(ARGS))
+	@cargo test --locked --test it pure:: $(if $(ARGS),-- $(ARGS))
+
+.PHONY: lint
+lint: ## Formatting and clippy, warnings are errors
+	@cargo fmt --check
+	@cargo clippy --locked --all-targets -- -D warnings
+
+.PHONY: crds
+crds: ## Write crds/ anew from the types
+	@cargo run --locked --quiet -- crds --dir crds
+
+.PHONY: clean
+clean: ## Remove what was built (the control plane stays in its cache)
+	@cargo clean

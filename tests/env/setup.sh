@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# Brings a machine to where the tests and the demo run: Ceph from the
+# distribution's packages, and a Kubernetes control plane built once from Go
+# modules. Does only what is missing, so it is cheap to call every time.
+#
+#   setup.sh           set up; says what it does on stderr
+#   setup.sh assets    print the folder of the control plane's programs, do nothing else
+#
+# POOLWRIGHT_CACHE     where the control plane is kept (default: the user's cache folder)
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source_dir=$here/controlplane
+cache=${POOLWRIGHT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/poolwright}
+version=$(sed -n 's/^.*k8s\.io\/kubernetes \(v[0-9.]*\)$/\1/p' "$source_dir/go.mod")
+# The name says what is in it, so a changed program is a new folder and an old
+# checkout still finds its own.
+hash=$(cd "$source_dir" && cat main.go go.mod go.sum | sha256sum | cut -c1-10)
+target=$cache/controlplane-$version-$hash
+go_minimum=$(sed -n 's/^go \([0-9]*\.[0-9]*\).*/\1/p' "$source_dir/go.mod")
+
+say() { echo "setup: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+if [ "${1:-}" = assets ]; then
+  echo "$target/bin"
+  exit 0
+fi
+[ $# = 0 ] || die "unknown argument '$1'; see the head of this script"
+
+# The Debian and Ubuntu packages whose program is not there. Programs are looked
+# for and not packages: a Ceph from elsewhere is as good.
+missing_packages() {
+  local pair
+  for pair in ceph:ceph-common ceph-mon:ceph-mon ceph-mgr:ceph-mgr ceph-osd:ceph-osd \
+    openssl:openssl curl:curl cc:gcc flock:util-linux; do
+    command -v "${pair%%:*}" >/dev/null || echo "${pair#*:}"
+  done
+  # cc without the C library's headers and start files links nothing.
+  if ! command -v cc >/dev/null; then echo libc6-dev; fi
+}
+
+install_packages() {
+  local missing as_root=()
+  # Daemons live in sbin folders on some systems, which a user's PATH may lack.
+  PATH=$PATH:/usr/sbin:/sbin
+  mapfile -t missing < <(missing_packages)
+  [ ${#missing[@]} -gt 0 ] || return 0
+  command -v apt-get >/dev/null ||
+    die "please install what these Debian packages hold: ${missing[*]}"
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null ||
+      die "neither root nor sudo is there; please run as root: apt-get install --no-install-recommends ${missing[*]}"
+    as_root=(sudo)
+  fi
+  say "installing ${missing[*]} (apt-get; a minute or two)"
+  local log
+  log=$(mktemp)
+  # --no-install-recommends keeps it to what the tests use. The packages bring
+  # service units, but no monitor or OSD is configured, so none of them starts.
+  if ! { "${as_root[@]}" apt-get -q update &&
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+      --no-install-recommends install "${missing[@]}"; } >"$log" 2>&1 </dev/null; then
+    tail -n 30 "$log" >&2
+    die "apt-get failed; the whole log is in $log"
+  fi
+  rm -f "$log"
+  mapfile -t missing < <(missing_packages)
+  [ ${#missing[@]} = 0 ] || die "still missing after the installation: ${missing[*]}"
+  did=1
+}
+
+check_rust() {
+  command -v cargo >/dev/null || die "cargo is missing; please install Rust (rustup is the usual way)"
+}
+
+# Only asked when there is something to build.
+check_go() {
+  local have
+  command -v go >/dev/null ||
+    die "go is missing; please install Go $go_minimum or newer (it builds the Kubernetes control plane)"
+  # Asked in the source folder, so a Go that fetches the toolchain a go.mod
+  # wants answers for that one.
+  have=$(cd "$source_dir" && GOWORK=off go env GOVERSION 2>/dev/null | sed 's/^go//') || have=
+  [ -n "$have" ] && [ "$(printf '%s\n' "$go_minimum" "$have" | sort -V | head -n 1)" = "$go_minimum" ] ||
+    die "Go $go_minimum or newer is needed to build the Kubernetes control plane, this is $(go version 2>&1 | tail -n 1)"
+}
+
+# What counts is a program that runs, not a folder that exists.
+built() { "$target/bin/kubectl" version --client >/dev/null 2>&1; }
+
+build_control_plane() {
+  built && return 0
+  mkdir -p "$cache"
+  # Two runs at once build once: the second waits here and then finds it built.
+  exec 9>"$cache/lock"
+  flock -n 9 || { say "another run is building the control plane; waiting for it"; flock 9; }
+  built && return 0
+  check_go
+  local work log minor flags started=$SECONDS next=15 pid
+  work=$(mktemp -d "$cache/build.XXXXXX")
+  build_dir=$work
+  log=$work/build.log
+  minor=${version#*.}
+  flags="-s -w -X k8s.io/component-base/version.gitVersion=$version"
+  flags+=" -X k8s.io/component-base/version.gitMajor=${version:1:1}"
+  flags+=" -X k8s.io/component-base/version.gitMinor=${minor%%.*}"
+  say "building the Kubernetes control plane $version (once; about 5 minutes and 4 GB of Go caches on 2 cores)"
+  # -mod=readonly: exactly the modules and sums of this repository. No cgo: the
+  # program then runs whatever C library is there.
+  (cd "$source_dir" && GOWORK=off CGO_ENABLED=0 exec go build -v -mod=readonly -trimpath -buildvcs=false \
+    -ldflags "$flags" -o "$work/controlplane" .) >"$log" 2>&1 9>&- </dev/null &
+  pid=$!
+  build_pid=$pid
+  while kill -0 "$pid" 2>/dev/null; do
+    sleep 1
+    if ((SECONDS - started >= next)); then
+      say "still building, $((SECONDS - started)) s, $(grep -vc '^go: ' "$log" || true) packages compiled"
+      next=$((next + 15))
+    fi
+  done
+  wait "$pid" || {
+    tail -n 30 "$log" >&2
+    die "go build failed"
+  }
+  build_pid=
+  mkdir "$work/bin"
+  local name
+  for name in etcd kube-apiserver kube-controller-manager kubectl; do
+    ln -s ../controlplane "$work/bin/$name"
+  done
+  rm -f "$log"
+  chmod 755 "$work"
+  # A rename, so the folder is there whole or not at all; a broken one goes first.
+  rm -rf "$target"
+  mv -T "$work" "$target"
+  built || die "the control plane in $target does not run"
+  say "control plane built in $((SECONDS - started)) s: $target"
+  did=1
+}
+
+clean_up() {
+  [ -z "$build_pid" ] || kill "$build_pid" 2>/dev/null || true
+  [ -z "$build_dir" ] || rm -rf "$build_dir"
+}
+
+did= build_dir= build_pid=
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+install_packages
+check_rust
+build_control_plane
+ceph=$(ceph --version | sed 's/^ceph version \([^ ]*\).*/\1/')
+say "${did:+done: }Ceph $ceph and the Kubernetes control plane $version are ready"
