@@ -1,0 +1,361 @@
+//! The commands this program sends to monitors: typed, to the JSON that goes over the
+//! wire, and to the line a person would type.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::types::PoolName;
+
+/// A command for the monitors.
+///
+/// Numbers that monitors declare as integers go as JSON numbers, `val` goes as a
+/// string, ratios as floats: monitors refuse anything else, and ignore unknown keys.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MonCommand {
+    /// `osd stat`: the epoch, at 0.3 ms.
+    OsdStat,
+    /// `osd dump`: the whole OSD map as JSON.
+    OsdDump,
+    /// `osd crush dump`: the CRUSH map as JSON.
+    CrushDump,
+    /// `osd pool create`.
+    PoolCreate(PoolCreate),
+    /// `osd pool set POOL VAR VAL`.
+    PoolSet {
+        /// The pool's name.
+        pool: PoolName,
+        /// A variable of the settings table.
+        variable: String,
+        /// Its value as the monitor reads it.
+        value: String,
+    },
+    /// `osd pool set-quota POOL FIELD VAL`.
+    PoolSetQuota {
+        /// The pool's name.
+        pool: PoolName,
+        /// `max_bytes` or `max_objects`.
+        field: String,
+        /// A decimal number; 0 takes the quota off.
+        value: String,
+    },
+    /// `osd pool application enable POOL APP`.
+    ApplicationEnable {
+        /// The pool's name.
+        pool: PoolName,
+        /// The application.
+        application: String,
+        /// Monitors ask for this when the pool has another application already.
+        confirmed: bool,
+    },
+    /// `osd pool application set POOL APP KEY VALUE`.
+    ApplicationSet {
+        /// The pool's name.
+        pool: PoolName,
+        /// The application, enabled before.
+        application: String,
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// `osd pool application rm POOL APP KEY`.
+    ApplicationRemove {
+        /// The pool's name.
+        pool: PoolName,
+        /// The application.
+        application: String,
+        /// The key.
+        key: String,
+    },
+    /// `osd pool rename SRC DEST`.
+    PoolRename {
+        /// The name it has.
+        from: PoolName,
+        /// The name it gets.
+        to: PoolName,
+    },
+    /// `osd pool rm`, with both confirmations. The guard lets it pass for private names only.
+    PoolRemove {
+        /// The pool's name.
+        pool: PoolName,
+    },
+}
+
+/// The arguments of `osd pool create` for a replicated pool. What is `None` is Ceph's to choose.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolCreate {
+    /// The name it is created under.
+    pub pool: PoolName,
+    /// Always sent, since releases choose differently without it.
+    pub pg_num: i64,
+    /// Copies.
+    pub size: Option<i64>,
+    /// `on`, `off` or `warn`.
+    pub autoscale_mode: Option<String>,
+    /// The autoscaler's lower bound.
+    pub pg_num_min: Option<i64>,
+    /// Its upper bound.
+    pub pg_num_max: Option<i64>,
+    /// Whether the autoscaler starts with many placement groups.
+    pub bulk: Option<bool>,
+    /// Bytes the pool is expected to hold.
+    pub target_size_bytes: Option<i64>,
+    /// Its expected share of the cluster.
+    pub target_size_ratio: Option<f64>,
+}
+
+impl MonCommand {
+    /// The command's name, as capabilities and metrics name it.
+    pub const fn prefix(&self) -> &'static str {
+        match self {
+            Self::OsdStat => "osd stat",
+            Self::OsdDump => "osd dump",
+            Self::CrushDump => "osd crush dump",
+            Self::PoolCreate(_) => "osd pool create",
+            Self::PoolSet { .. } => "osd pool set",
+            Self::PoolSetQuota { .. } => "osd pool set-quota",
+            Self::ApplicationEnable { .. } => "osd pool application enable",
+            Self::ApplicationSet { .. } => "osd pool application set",
+            Self::ApplicationRemove { .. } => "osd pool application rm",
+            Self::PoolRename { .. } => "osd pool rename",
+            Self::PoolRemove { .. } => "osd pool rm",
+        }
+    }
+
+    /// Whether it may change the cluster.
+    pub const fn is_mutating(&self) -> bool {
+        match self {
+            Self::OsdStat | Self::OsdDump | Self::CrushDump => false,
+            Self::PoolCreate(_)
+            | Self::PoolSet { .. }
+            | Self::PoolSetQuota { .. }
+            | Self::ApplicationEnable { .. }
+            | Self::ApplicationSet { .. }
+            | Self::ApplicationRemove { .. }
+            | Self::PoolRename { .. }
+            | Self::PoolRemove { .. } => true,
+        }
+    }
+
+    /// The pool names it speaks of: none for a read, two for a rename.
+    pub fn pools(&self) -> Vec<&PoolName> {
+        match self {
+            Self::OsdStat | Self::OsdDump | Self::CrushDump => Vec::new(),
+            Self::PoolCreate(create) => vec![&create.pool],
+            Self::PoolSet { pool, .. }
+            | Self::PoolSetQuota { pool, .. }
+            | Self::ApplicationEnable { pool, .. }
+            | Self::ApplicationSet { pool, .. }
+            | Self::ApplicationRemove { pool, .. }
+            | Self::PoolRemove { pool } => vec![pool],
+            Self::PoolRename { from, to } => vec![from, to],
+        }
+    }
+
+    /// The JSON object that goes to the monitor.
+    pub fn to_json(&self) -> Value {
+        let mut object = Map::new();
+        object.insert("prefix".into(), self.prefix().into());
+        for (key, value) in self.arguments() {
+            object.insert(key.into(), value);
+        }
+        if !self.is_mutating() {
+            object.insert("format".into(), "json".into());
+        }
+        Value::Object(object)
+    }
+
+    /// The line a person would type, quoted for a POSIX shell.
+    pub fn to_line(&self) -> String {
+        let mut line = format!("ceph {}", self.prefix());
+        for (key, value) in self.arguments() {
+            // The tool takes these two as options; everything else by position or as --key.
+            match (self, key, value) {
+                (_, key, Value::Bool(true)) if key.starts_with("yes_i_really") => {
+                    let _ = write!(line, " --{}", key.replace('_', "-"));
+                }
+                (Self::PoolCreate(_), "pool" | "pg_num", value)
+                | (
+                    Self::PoolSet { .. }
+                    | Self::PoolSetQuota { .. }
+                    | Self::ApplicationEnable { .. }
+                    | Self::ApplicationSet { .. }
+                    | Self::ApplicationRemove { .. }
+                    | Self::PoolRename { .. }
+                    | Self::PoolRemove { .. }
+                    | Self::OsdStat
+                    | Self::OsdDump
+                    | Self::CrushDump,
+                    _,
+                    value,
+                ) => {
+                    let _ = write!(line, " {}", shell_word(&plain(&value)));
+                }
+                (Self::PoolCreate(_), "pool_type", _) => {}
+                (Self::PoolCreate(_), key, value) => {
+                    let _ = write!(line, " --{key} {}", shell_word(&plain(&value)));
+                }
+            }
+        }
+        line
+    }
+
+    /// The arguments in the order of Ceph's signature.
+    fn arguments(&self) -> Vec<(&'static str, Value)> {
+        match self {
+            Self::OsdStat | Self::OsdDump | Self::CrushDump => Vec::new(),
+            Self::PoolCreate(create) => create.arguments(),
+            Self::PoolSet {
+                pool,
+                variable,
+                value,
+            } => vec![
+                ("pool", json!(pool)),
+                ("var", json!(variable)),
+                ("val", json!(value)),
+            ],
+            Self::PoolSetQuota { pool, field, value } => vec![
+                ("pool", json!(pool)),
+                ("field", json!(field)),
+                ("val", json!(value)),
+            ],
+            Self::ApplicationEnable {
+                pool,
+                application,
+                confirmed,
+            } => {
+                let mut arguments = vec![("pool", json!(pool)), ("app", json!(application))];
+                if *confirmed {
+                    arguments.push(("yes_i_really_mean_it", json!(true)));
+                }
+                arguments
+            }
+            Self::ApplicationSet {
+                pool,
+                application,
+                key,
+                value,
+            } => vec![
+                ("pool", json!(pool)),
+                ("app", json!(application)),
+                ("key", json!(key)),
+                ("value", json!(value)),
+            ],
+            Self::ApplicationRemove {
+                pool,
+                application,
+                key,
+            } => vec![
+                ("pool", json!(pool)),
+                ("app", json!(application)),
+                ("key", json!(key)),
+            ],
+            Self::PoolRename { from, to } => {
+                vec![("srcpool", json!(from)), ("destpool", json!(to))]
+            }
+            Self::PoolRemove { pool } => vec![
+                ("pool", json!(pool)),
+                ("pool2", json!(pool)),
+                ("yes_i_really_really_mean_it", json!(true)),
+            ],
+        }
+    }
+}
+
+impl PoolCreate {
+    fn arguments(&self) -> Vec<(&'static str, Value)> {
+        let mut arguments = vec![
+            ("pool", json!(self.pool)),
+            ("pg_num", json!(self.pg_num)),
+            ("pool_type", json!("replicated")),
+        ];
+        let optional = [
+            ("size", self.size.map(Value::from)),
+            (
+                "autoscale_mode",
+                self.autoscale_mode.as_deref().map(Value::from),
+            ),
+            ("pg_num_min", self.pg_num_min.map(Value::from)),
+            ("pg_num_max", self.pg_num_max.map(Value::from)),
+            ("bulk", self.bulk.map(Value::from)),
+            ("target_size_bytes", self.target_size_bytes.map(Value::from)),
+            // A float on the wire, also when whole: monitors refuse an integer here.
+            ("target_size_ratio", self.target_size_ratio.map(Value::from)),
+        ];
+        arguments.extend(
+            optional
+                .into_iter()
+                .filter_map(|(key, value)| value.map(|value| (key, value))),
+        );
+        arguments
+    }
+}
+
+/// A JSON scalar without the quotes of JSON.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Quotes a word for a POSIX shell where it needs it.
+fn shell_word(word: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "_-./:=+@%,".contains(c);
+    if !word.is_empty() && word.chars().all(safe) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn create() -> MonCommand {
+        MonCommand::PoolCreate(PoolCreate {
+            pool: PoolName::new("a b"),
+            pg_num: 8,
+            size: Some(3),
+            autoscale_mode: Some("off".into()),
+            pg_num_min: None,
+            pg_num_max: None,
+            bulk: Some(true),
+            target_size_bytes: None,
+            target_size_ratio: Some(1.0),
+        })
+    }
+
+    /// Monitors refuse integers for ratios and strings for booleans.
+    #[test]
+    fn json_types_are_the_monitors_own() {
+        assert_eq!(
+            create().to_json().to_string(),
+            r#"{"autoscale_mode":"off","bulk":true,"pg_num":8,"pool":"a b","pool_type":"replicated","prefix":"osd pool create","size":3,"target_size_ratio":1.0}"#
+        );
+        let quota = MonCommand::PoolSetQuota {
+            pool: PoolName::new("p"),
+            field: "max_bytes".into(),
+            value: "5".into(),
+        };
+        assert_eq!(quota.to_json()["val"], json!("5"));
+    }
+
+    /// What is printed can be pasted into a shell.
+    #[test]
+    fn lines_can_be_pasted() {
+        assert_eq!(
+            create().to_line(),
+            "ceph osd pool create 'a b' 8 --size 3 --autoscale_mode off --bulk true --target_size_ratio 1.0"
+        );
+        let remove = MonCommand::PoolRemove {
+            pool: PoolName::new("it's"),
+        };
+        assert_eq!(
+            remove.to_line(),
+            r"ceph osd pool rm 'it'\''s' 'it'\''s' --yes-i-really-really-mean-it"
+        );
+    }
+}

@@ -1,0 +1,147 @@
+//! `osd pool create`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::CREATE_TIME_STEP;
+use super::pending::{Pending, dotted};
+use super::reply::{Accepted, Answer, EINVAL, ERANGE, Refusal, refuse};
+use crate::ceph::command::PoolCreate;
+use crate::ceph::osd_map::{OptionValue, PlacementGroups, Pool, PoolKind};
+use crate::ceph::types::{CreateTime, Epoch, PoolId, Release};
+
+impl Pending<'_> {
+    /// Of two creations of one name in a round both answer "created", and the first one's
+    /// settings count. Of a name that exists already, nothing but the type is compared.
+    pub(super) fn create(&mut self, create: &PoolCreate) -> Answer {
+        let name = &create.pool;
+        if self.release() >= Release::Reef && name.as_str().starts_with('.') {
+            return Ok(Accepted::Nothing(dotted()));
+        }
+        if let Some(id) = self.committed_id(name) {
+            return if self.committed_pool(id)?.kind == PoolKind::Replicated {
+                Ok(Accepted::Nothing(format!("pool '{name}' already exists")))
+            } else {
+                refuse(
+                    EINVAL,
+                    format!("pool '{name}' cannot change to type replicated"),
+                )
+            };
+        }
+        if name.as_str().is_empty() {
+            return refuse(EINVAL, "(22) Invalid argument");
+        }
+        let pool = self.new_pool(create)?;
+        if self.pending_owner(name).is_none() {
+            self.changes.last_pool = pool.id;
+            self.changes.last_create_time = pool.create_time;
+            self.changes.names.insert(pool.id, name.clone());
+            self.changes.pools.insert(pool.id, pool);
+        }
+        Ok(Accepted::Proposed(format!("pool '{name}' created")))
+    }
+
+    fn new_pool(&self, create: &PoolCreate) -> Result<Pool, Refusal> {
+        // A word that is no mode is taken as the default.
+        let mode = create
+            .autoscale_mode
+            .as_deref()
+            .filter(|mode| matches!(*mode, "off" | "warn"))
+            .unwrap_or("on");
+        let pg_num = self.pg_num(create.pg_num, mode)?;
+        let size = self.size(create.size.unwrap_or_default())?;
+        self.check_pg_num(None, pg_num, size)?;
+        let mut flags = BTreeSet::from(["hashpspool".to_owned(), "creating".to_owned()]);
+        if create.bulk == Some(true) {
+            flags.insert("bulk".to_owned());
+        }
+        Ok(Pool {
+            id: PoolId(self.changes.last_pool.0.saturating_add(1)),
+            name: create.pool.clone(),
+            create_time: CreateTime(
+                self.changes
+                    .last_create_time
+                    .0
+                    .saturating_add(CREATE_TIME_STEP),
+            ),
+            last_change: Epoch(0),
+            kind: PoolKind::Replicated,
+            size,
+            min_size: default_min_size(size),
+            // Bounds are taken as they are, also when pg_num lies outside of them.
+            placement_groups: PlacementGroups {
+                pg_num,
+                pg_num_pending: pg_num,
+                pg_num_target: pg_num,
+                pgp_num: pg_num,
+                pgp_num_target: pg_num,
+            },
+            autoscale_mode: mode.to_owned(),
+            crush_rule: self.crush().rules.keys().next().copied().unwrap_or(0),
+            quota_max_bytes: 0,
+            quota_max_objects: 0,
+            flags,
+            options: options(create),
+            applications: BTreeMap::new(),
+            erasure_code_profile: String::new(),
+        })
+    }
+
+    /// 0 is the default. 16 refuses what its rules cannot place, later releases take the
+    /// lowest eight bits of anything.
+    fn size(&self, size: i64) -> Result<i64, Refusal> {
+        if size == 0 {
+            return Ok(self.config().default_size);
+        }
+        if self.release() < Release::Quincy && !(1..=10).contains(&size) {
+            return refuse(EINVAL, "pool size is bigger than the crush rule max size");
+        }
+        Ok(size & 0xff)
+    }
+
+    fn pg_num(&self, pg_num: i64, mode: &str) -> Result<i64, Refusal> {
+        let most = self.config().max_pool_pg_num;
+        if !(0..=most).contains(&pg_num) {
+            return refuse(
+                ERANGE,
+                format!(
+                    "'pg_num' must be greater than 0 and less than or equal to {most} \
+                     (you may adjust 'mon max pool pg num' for higher values)"
+                ),
+            );
+        }
+        Ok(match pg_num {
+            0 if mode == "on" && self.release() >= Release::Reef => 1,
+            0 => 32,
+            pg_num => pg_num,
+        })
+    }
+}
+
+/// More than half: what `osd_pool_default_min_size` gives when it is not set.
+pub(super) const fn default_min_size(size: i64) -> i64 {
+    size - size / 2
+}
+
+fn options(create: &PoolCreate) -> BTreeMap<String, OptionValue> {
+    // Kept in 32 bits on this way, in 64 when it is set later.
+    #[expect(clippy::cast_possible_truncation, reason = "as monitors keep it")]
+    let ratio = create
+        .target_size_ratio
+        .map(|ratio| f64::from(ratio as f32));
+    let integer = |number: i64| (number > 0).then_some(OptionValue::Integer(number));
+    [
+        ("pg_num_min", create.pg_num_min.and_then(integer)),
+        ("pg_num_max", create.pg_num_max.and_then(integer)),
+        (
+            "target_size_bytes",
+            create.target_size_bytes.and_then(integer),
+        ),
+        (
+            "target_size_ratio",
+            ratio.filter(|ratio| *ratio > 0.0).map(OptionValue::Double),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| value.map(|value| (name.to_owned(), value)))
+    .collect()
+}
