@@ -1,0 +1,166 @@
+//! The two tasks of a monitor: one polls the epoch, one reads the map.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use tokio::time::{Instant, sleep_until};
+
+use super::state::ReadOutcome;
+use super::{PollError, Shared};
+use crate::ceph::client::{ClientError, Reply};
+use crate::ceph::command::MonCommand;
+use crate::ceph::types::Epoch;
+use crate::ceph::view::ClusterView;
+use crate::ceph::{crush_map, osd_map};
+
+/// Polls the epoch until the monitor is stopped.
+pub(super) async fn poll(shared: Arc<Shared>) {
+    let stop = shared.stop.clone();
+    stop.run_until_cancelled(async {
+        loop {
+            let sent = Instant::now();
+            let answered = poll_once(&shared, sent).await;
+            wait_for_next(&shared, sent, answered).await;
+        }
+    })
+    .await;
+}
+
+async fn poll_once(shared: &Shared, sent: Instant) -> bool {
+    let timeout = shared.settings.poll_timeout;
+    let epoch = epoch_of(shared.client.send(&MonCommand::OsdStat, timeout).await);
+    let took = sent.elapsed();
+    // An error that comes at once says nothing of the monitor's load.
+    if epoch.is_ok() || took >= timeout {
+        shared.creates.observe(took, Instant::now());
+    }
+    shared.update(|state, now| {
+        state.note_poll(took);
+        match &epoch {
+            Ok(epoch) => state.on_epoch(*epoch, sent, now),
+            Err(error) => state.on_poll_error(error, sent),
+        }
+    });
+    shared.read_wanted.notify_one();
+    epoch.is_ok()
+}
+
+/// Waits until the next poll is due. Only a monitor that answers is asked faster.
+async fn wait_for_next(shared: &Shared, sent: Instant, answered: bool) {
+    let settings = &shared.settings;
+    let hurried = Instant::now() + settings.hurried_interval;
+    let regular = (sent + settings.poll_interval).max(hurried);
+    loop {
+        let next = if answered && shared.hurried() {
+            hurried
+        } else {
+            regular
+        };
+        tokio::select! {
+            () = sleep_until(next) => return,
+            () = shared.poll_wanted.notified() => {}
+        }
+    }
+}
+
+/// The epoch in a reply to `osd stat`.
+pub(super) fn epoch_of(reply: Result<Reply, ClientError>) -> Result<Epoch, PollError> {
+    #[derive(Deserialize)]
+    struct OsdStat {
+        epoch: Epoch,
+    }
+    let reply = reply?;
+    if reply.code < 0 {
+        return Err(PollError::Refused {
+            code: reply.code,
+            text: reply.text,
+        });
+    }
+    serde_json::from_slice::<OsdStat>(&reply.body)
+        .map(|stat| stat.epoch)
+        .map_err(|error| PollError::Garbled(error.to_string()))
+}
+
+/// Reads the map when there is reason to, until the monitor is stopped.
+pub(super) async fn read(shared: Arc<Shared>) {
+    let stop = shared.stop.clone();
+    stop.run_until_cancelled(async {
+        loop {
+            wait_for_reason(&shared).await;
+            shared.state().begin_read();
+            let sent = Instant::now();
+            let outcome = match read_once(&shared).await {
+                Ok(view) => ReadOutcome::View(Arc::new(view)),
+                Err(outcome) => outcome,
+            };
+            if let ReadOutcome::Failed(error) = &outcome {
+                tracing::debug!(%error, "the map was not read");
+            }
+            shared.update(|state, now| state.on_read(outcome, sent, now));
+        }
+    })
+    .await;
+}
+
+async fn wait_for_reason(shared: &Shared) {
+    loop {
+        let subscribers = shared.published.receiver_count();
+        let due = shared.state().next_read(subscribers, &shared.settings);
+        match due {
+            Some(due) if due <= Instant::now() => return,
+            Some(due) => tokio::select! {
+                () = sleep_until(due) => {}
+                () = shared.read_wanted.notified() => {}
+            },
+            None => shared.read_wanted.notified().await,
+        }
+    }
+}
+
+/// Reads the two maps, the CRUSH map last: it may be newer than the OSD map by a change made
+/// in between, never older. That change moves the epoch, so it is read again soon.
+async fn read_once(shared: &Shared) -> Result<ClusterView, ReadOutcome> {
+    let osd = body(shared, &MonCommand::OsdDump).await?;
+    let crush = body(shared, &MonCommand::CrushDump).await?;
+    // Megabytes of JSON: not on the threads that serve everybody.
+    let decoded = tokio::task::spawn_blocking(move || {
+        let osd = osd_map::json::decode(&osd).map_err(|error| sentence(&error))?;
+        let crush = crush_map::decode(&crush)
+            .map_err(|error| format!("osd crush dump is not valid JSON: {error}"))?;
+        Ok(ClusterView::new(osd, crush))
+    })
+    .await;
+    match decoded {
+        Ok(view) => view.map_err(ReadOutcome::Undecodable),
+        Err(error) => Err(ReadOutcome::Undecodable(error.to_string())),
+    }
+}
+
+async fn body(shared: &Shared, command: &MonCommand) -> Result<Vec<u8>, ReadOutcome> {
+    let reply = shared
+        .client
+        .send(command, shared.settings.read_timeout)
+        .await
+        .map_err(ReadOutcome::Failed)?;
+    if reply.code < 0 {
+        return Err(ReadOutcome::Refused(format!(
+            "{} was refused with code {}: {}",
+            command.prefix(),
+            reply.code,
+            reply.text
+        )));
+    }
+    Ok(reply.body)
+}
+
+/// An error with its causes, in one line.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
