@@ -1,0 +1,422 @@
+//! A run: the work on one pool until it is in sync.
+//!
+//! Plan, look once more, write down, send, wait for the epoch, plan again. No script is
+//! stored, so there is nothing to resume: a restart, a lost reply and somebody else's change
+//! are all handled by planning again from a newer view and the newest wish.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::collection::PoolWork;
+use super::factory::Next;
+use super::registry::{ObjectType, factory};
+use super::refusal::Refusal;
+use super::guard;
+use super::journal::{Entry, Journal, JournalError};
+use super::pool_factory::discard_round;
+use super::preview::MAX_ROUNDS;
+use super::round::{Round, Step};
+use super::user_request::{SentCommand, SentRound, UserRequest};
+use super::wish::Wish;
+use crate::ceph::client::{ClientError, MonClient, Reply};
+use crate::ceph::command::MonCommand;
+use crate::ceph::errno::{Verdict, judge};
+use crate::ceph::types::{Epoch, PoolId};
+use crate::ceph::view::ClusterView;
+use crate::monitor::{ClusterMonitor, NotUsable};
+
+/// A view that was not confirmed for so long is not acted on.
+const VIEW_AGE: Duration = Duration::from_secs(5);
+/// A late `application set` would miss the name that the rename takes away.
+const RENAME_LAG: Duration = Duration::from_millis(5);
+
+/// The way to a cluster.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Sends commands.
+    pub client: Arc<dyn MonClient>,
+    /// Gives views.
+    pub monitor: ClusterMonitor,
+    /// The highest epoch recorded for the cluster: a view behind it is not acted on.
+    pub floor: Epoch,
+    /// How long a command may take.
+    pub command_timeout: Duration,
+    /// Whether the object is deleted, so that a pool that was never published goes too.
+    pub discard: bool,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RunEnd {
+    /// The plan is empty.
+    InSync,
+    /// What is left cannot be done, and why.
+    Refused(Vec<Refusal>),
+    /// What is left was refused by Ceph; see the rejections.
+    Rejected,
+    /// Something is left after the longest allowed number of rounds.
+    NotConverging,
+    /// The cluster cannot be seen or does not answer: try again.
+    Away(String),
+    /// The object changed under the run: look at it again.
+    Moved(String),
+    /// What could not be written down was not sent: try again.
+    NotRecorded(String),
+    /// A name has come to mean another pool, or a round was not what it should be.
+    Unsafe(String),
+    /// The program is ending.
+    Stopped,
+}
+
+/// A command that Ceph refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rejection {
+    /// The field it was for.
+    pub field: String,
+    /// The value it should have got.
+    pub desired: String,
+    /// What was sent.
+    pub command: MonCommand,
+    /// A negative errno.
+    pub code: i32,
+    /// What the code means for us.
+    pub verdict: Verdict,
+    /// The monitors' words.
+    pub text: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Works on one pool until nothing is left that can be done.
+pub async fn run(
+    work: &PoolWork,
+    access: &Access,
+    journal: &dyn Journal,
+    stop: &CancellationToken,
+) -> RunEnd {
+    match rounds(work, access, journal, stop).await {
+        Ok(end) | Err(end) => end,
+    }
+}
+
+async fn rounds(
+    work: &PoolWork,
+    access: &Access,
+    journal: &dyn Journal,
+    stop: &CancellationToken,
+) -> Result<RunEnd, RunEnd> {
+    // Polls are quick while a run is under way: every round waits for a view.
+    let _hurry = access.monitor.hurry();
+    let mut objections = 0;
+    for _ in 0..MAX_ROUNDS {
+        if stop.is_cancelled() {
+            return Ok(RunEnd::Stopped);
+        }
+        let view = access.view()?;
+        let (wish, next) = plan(work, access, &view)?;
+        let round = without_rejected(work, next.round);
+        if round.is_empty() {
+            return Ok(ended(work, next.refusals));
+        }
+        // Creates are throttled by what they do to the monitor, before anything is written down.
+        let _permit = if round.creates() {
+            Some(access.monitor.creates().acquire().await)
+        } else {
+            None
+        };
+        let request = submitted(work, access, &round);
+        journal
+            .before_round(Entry {
+                wish: &wish,
+                request: &request,
+                round: &round,
+                found: next.found.as_ref(),
+            })
+            .await
+            .map_err(RunEnd::from)?;
+        // Writing it down took a while: what was true must still be.
+        let view = access.view()?;
+        let pool = next.found.as_ref().map(|found| found.identity.id);
+        match guard::check(&round, &wish, &view, pool) {
+            Ok(()) => objections = 0,
+            // The map moved: plan again from the newer view. Twice in a row is no accident.
+            Err(objection) if objections == 0 => {
+                tracing::info!(pool = %wish.pool, %objection, "planning again");
+                objections += 1;
+                continue;
+            }
+            Err(objection) => return Err(RunEnd::Unsafe(objection.to_string())),
+        }
+        send(work, access, &round, pool).await?;
+    }
+    // The cap is only an end when something is left.
+    let view = access.view()?;
+    let (_, next) = plan(work, access, &view)?;
+    if without_rejected(work, next.round).is_empty() {
+        Ok(ended(work, next.refusals))
+    } else {
+        Ok(RunEnd::NotConverging)
+    }
+}
+
+impl Access {
+    /// The newest view, if it may be acted on.
+    pub fn view(&self) -> Result<Arc<ClusterView>, RunEnd> {
+        self.monitor
+            .usable_view(Instant::now(), VIEW_AGE, self.floor)
+            .map_err(|why| away(&why))
+    }
+}
+
+/// Plans for the newest wish, with the record as this run knows it.
+fn plan(
+    work: &PoolWork,
+    access: &Access,
+    view: &ClusterView,
+) -> Result<(Arc<Wish>, Next), RunEnd> {
+    let mut state = work.state();
+    let Some(newest) = state.wish.clone() else {
+        return Err(RunEnd::Moved("there is no wish any more".into()));
+    };
+    if newest.observe {
+        return Err(RunEnd::Moved("management is Observe now".into()));
+    }
+    let mut record = state
+        .record
+        .clone()
+        .unwrap_or_else(|| newest.record.clone());
+    // A private pool that is gone is forgotten: the next one gets a name never used before, so
+    // that a late command for the old name cannot mean it.
+    if record.unpublished
+        && let Some(identity) = &record.identity
+        && view.identified(identity).is_none()
+    {
+        record.identity = None;
+        record.nonce = fresh_word();
+        record.unpublished = false;
+        record.private_base = None;
+    }
+    let wish = Wish {
+        record,
+        ..(*newest).clone()
+    };
+    let next = if access.discard {
+        discard_round(&wish, view)
+    } else {
+        factory(ObjectType::Pool).next_round(&wish, view)
+    };
+    let mut wish = next.advance(wish);
+    wish.record.applied.extend(wish.fields());
+    state.record = Some(wish.record.clone());
+    Ok((Arc::new(wish), next))
+}
+
+/// Eight hexadecimal digits that were never used before.
+pub fn fresh_word() -> String {
+    let mut word = uuid::Uuid::new_v4().simple().to_string();
+    word.truncate(8);
+    word
+}
+
+/// Marks the requests that the round is for, and gives the one it is written down under.
+fn submitted(work: &PoolWork, access: &Access, round: &Round) -> UserRequest {
+    let mut state = work.state();
+    for request in &mut state.requests {
+        if access.discard || request.concerns(round) {
+            let left = request
+                .rounds_planned
+                .saturating_sub(request.rounds_sent + 1);
+            request.submit(left);
+        }
+    }
+    if let Some(open) = state.open_request() {
+        return open.clone();
+    }
+    // The map moved in between: the round belongs to the newest request all the same.
+    state.newest().cloned().unwrap_or_else(|| {
+        let wish = state.wish.clone();
+        orphan(wish.as_deref())
+    })
+}
+
+/// A run is started with a request; this one only stands in should it be gone.
+fn orphan(wish: Option<&Wish>) -> UserRequest {
+    UserRequest {
+        id: uuid::Uuid::new_v4().to_string(),
+        kind: super::user_request::Kind::OsdMapModifying,
+        operation: crate::api::v1alpha1::Operation::Correct,
+        generation: wish.map_or(0, |wish| wish.generation),
+        fields: std::collections::BTreeMap::new(),
+        state: crate::api::v1alpha1::RequestState::New,
+        outcome: None,
+        error: None,
+        headline: String::new(),
+        rounds: Vec::new(),
+        rounds_sent: 0,
+        rounds_planned: 0,
+        awaited_epoch: None,
+        observed_epoch: None,
+        started_at: Timestamp::now(),
+        completed_at: None,
+        retry_of: None,
+    }
+}
+
+/// Sends a round and waits until a view shows the epoch after it.
+async fn send(
+    work: &PoolWork,
+    access: &Access,
+    round: &Round,
+    pool: Option<PoolId>,
+) -> Result<(), RunEnd> {
+    let answers = join_all(round.steps.iter().map(|step| hand_over(access, step))).await;
+    let epoch = access.monitor.read_epoch().await;
+    let sent = SentRound {
+        commands: answers.iter().map(|answer| answer.sent.clone()).collect(),
+        epoch: epoch.as_ref().ok().copied(),
+    };
+    {
+        let mut state = work.state();
+        let state = &mut *state;
+        for request in &mut state.requests {
+            if access.discard || request.concerns(round) {
+                request.answered(sent.clone());
+            }
+        }
+        for (step, answer) in round.steps.iter().zip(&answers) {
+            if let Some(rejection) = rejection(step, answer) {
+                state
+                    .rejections
+                    .retain(|before| before.command != rejection.command);
+                state.rejections.push(rejection);
+            }
+        }
+    }
+    let unanswered = answers.iter().find_map(|answer| answer.result.as_ref().err());
+    let epoch = epoch.map_err(|error| RunEnd::Away(error.to_string()))?;
+    let view = access
+        .monitor
+        .await_epoch(epoch, access.command_timeout)
+        .await
+        .map_err(|why| away(&why))?;
+    if let Some(error) = unanswered {
+        // It may still be executed. The record stays, and the next run starts from a newer view.
+        return Err(RunEnd::Away(error.to_string()));
+    }
+    names_hold(round, &view, pool)
+}
+
+/// The answer to one command, as it happened and as it is kept.
+struct Answer {
+    result: Result<Reply, ClientError>,
+    sent: SentCommand,
+}
+
+async fn hand_over(access: &Access, step: &Step) -> Answer {
+    if step.last {
+        sleep(RENAME_LAG).await;
+    }
+    let started_at = Timestamp::now();
+    let result = match &step.command {
+        // On a handle of its own: it must not be executed when its name means another pool.
+        command @ MonCommand::PoolRemove { .. } => {
+            access
+                .client
+                .send_alone(command, access.command_timeout)
+                .await
+        }
+        command => access.client.send(command, access.command_timeout).await,
+    };
+    let (code, text) = match &result {
+        Ok(reply) => (Some(reply.code), reply.text.clone()),
+        Err(error) => (None, error.to_string()),
+    };
+    tracing::debug!(command = %step.command.to_line(), ?code, %text, "answered");
+    Answer {
+        sent: SentCommand {
+            line: step.command.to_line(),
+            code,
+            text,
+            started_at,
+            completed_at: Timestamp::now(),
+        },
+        result,
+    }
+}
+
+/// A refusal that a second try with the same command would meet again.
+fn rejection(step: &Step, answer: &Answer) -> Option<Rejection> {
+    let reply = answer.result.as_ref().ok()?;
+    let verdict = judge(reply.code);
+    match verdict {
+        Verdict::Accepted | Verdict::Later => None,
+        Verdict::Denied | Verdict::Guarded | Verdict::Limit | Verdict::Refused => Some(Rejection {
+            field: step.field.clone(),
+            desired: step.desired.clone(),
+            command: step.command.clone(),
+            code: reply.code,
+            verdict,
+            text: reply.text.clone(),
+            at: answer.sent.completed_at,
+        }),
+    }
+}
+
+/// After every round, a name that resolves to another id than before ends the run.
+fn names_hold(round: &Round, view: &ClusterView, pool: Option<PoolId>) -> Result<(), RunEnd> {
+    let Some(pool) = pool else { return Ok(()) };
+    for name in round.steps.iter().flat_map(|step| step.command.pools()) {
+        if let Some(found) = view.pool_named(name)
+            && found.id != pool
+        {
+            return Err(RunEnd::Unsafe(format!(
+                "the name {name} meant pool {pool} when the commands were sent and means pool {} now; \
+                 look at both before going on",
+                found.id
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Leaves out what Ceph has refused in just this form.
+fn without_rejected(work: &PoolWork, mut round: Round) -> Round {
+    let state = work.state();
+    round.steps.retain(|step| {
+        !state
+            .rejections
+            .iter()
+            .any(|rejection| rejection.command == step.command)
+    });
+    drop(state);
+    round
+}
+
+fn ended(work: &PoolWork, refusals: Vec<Refusal>) -> RunEnd {
+    if !work.state().rejections.is_empty() {
+        RunEnd::Rejected
+    } else if refusals.is_empty() {
+        RunEnd::InSync
+    } else {
+        RunEnd::Refused(refusals)
+    }
+}
+
+fn away(why: &NotUsable) -> RunEnd {
+    RunEnd::Away(why.to_string())
+}
+
+impl From<JournalError> for RunEnd {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Moved(what) => Self::Moved(what),
+            JournalError::Refused(refusal) => Self::Refused(vec![refusal]),
+            JournalError::Unavailable(why) => Self::NotRecorded(why),
+        }
+    }
+}

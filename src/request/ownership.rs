@@ -1,0 +1,131 @@
+//! Whose pool is it? The mark on a pool, read and compared.
+//!
+//! The mark is two keys of application metadata under one of the pool's own applications:
+//! `poolwright` = `<instance>/<claim>/<hash of namespace and name>` and `poolwright.object` =
+//! `<namespace>/<name>`. An application of our own would make CephFS refuse the pool.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+use crate::ceph::osd_map::Pool;
+
+/// The key that names the owner.
+pub const MARK_KEY: &str = "poolwright";
+/// The key that names the object, for people.
+pub const OBJECT_KEY: &str = "poolwright.object";
+
+/// The object a pool belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The control plane: `--instance-id`, by default the uid of `kube-system`.
+    pub instance: String,
+    /// The object's namespace.
+    pub namespace: String,
+    /// The object's name.
+    pub name: String,
+}
+
+impl Owner {
+    /// The first 16 hex digits of a SHA-256 over namespace and name.
+    ///
+    /// A slash stands in neither, so two objects never hash the same text.
+    pub fn hash(&self) -> String {
+        let digest = Sha256::digest(format!("{}/{}", self.namespace, self.name));
+        digest.iter().take(8).fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    /// The value of `poolwright` under a claim.
+    pub fn mark(&self, claim: &str) -> String {
+        format!("{}/{claim}/{}", self.instance, self.hash())
+    }
+
+    /// The value of `poolwright.object`.
+    pub fn object(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What a pool's mark says to an owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// There is none.
+    Missing,
+    /// It is this owner's, under this claim.
+    Ours {
+        /// The application that carries it.
+        application: String,
+        /// The claim in it.
+        claim: String,
+    },
+    /// It is somebody else's.
+    Foreign {
+        /// `<namespace>/<name>` as far as the mark tells, else the mark itself.
+        owner: String,
+    },
+}
+
+/// Reads the mark of a pool. A foreign mark anywhere on it counts before one of ours.
+pub fn read_mark(pool: &Pool, owner: &Owner) -> Mark {
+    let mut found = Mark::Missing;
+    for (application, keys) in &pool.applications {
+        let Some(mark) = keys.get(MARK_KEY) else {
+            continue;
+        };
+        match claim_of(mark, owner) {
+            Some(claim) => {
+                if found == Mark::Missing {
+                    found = Mark::Ours {
+                        application: application.clone(),
+                        claim: claim.to_owned(),
+                    };
+                }
+            }
+            None => {
+                return Mark::Foreign {
+                    owner: keys.get(OBJECT_KEY).unwrap_or(mark).clone(),
+                };
+            }
+        }
+    }
+    found
+}
+
+/// The claim in a mark of this owner; `None` for anybody else's.
+fn claim_of<'a>(mark: &'a str, owner: &Owner) -> Option<&'a str> {
+    mark.strip_prefix(owner.instance.as_str())?
+        .strip_prefix('/')?
+        .strip_suffix(owner.hash().as_str())?
+        .strip_suffix('/')
+        .filter(|claim| !claim.is_empty() && !claim.contains('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(name: &str) -> Owner {
+        Owner {
+            instance: "c9a1".into(),
+            namespace: "team-a".into(),
+            name: name.into(),
+        }
+    }
+
+    /// A mark is read back by its owner and by nobody else.
+    #[test]
+    fn marks_round_trip() {
+        let mark = owner("foo").mark("77");
+        assert_eq!(claim_of(&mark, &owner("foo")), Some("77"));
+        assert_eq!(claim_of(&mark, &owner("bar")), None);
+        let other = Owner {
+            instance: "other".into(),
+            ..owner("foo")
+        };
+        assert_eq!(claim_of(&mark, &other), None);
+        assert_eq!(claim_of("c9a1/a/b/c", &owner("foo")), None);
+    }
+}

@@ -1,0 +1,307 @@
+//! `PoolRequestFactory`: from the wish for a pool and a view to the next round.
+//!
+//! A new pool takes three rounds, the fewest that monitors allow: it is created under its
+//! private name, configured, and then marked and renamed to its real name, so that no
+//! half-configured pool is ever visible under it and a crash anywhere leaves a pool that the
+//! record identifies.
+
+mod configure;
+mod locate;
+#[cfg(test)]
+mod tests;
+
+use self::configure::Configuration;
+use self::locate::Place;
+use super::factory::{Found, Next, RequestFactory};
+use super::refusal::Refusal;
+use super::ownership::{MARK_KEY, Mark, OBJECT_KEY, read_mark};
+use super::round::{MARK_FIELD, POOL_FIELD, Round, Step};
+use super::wish::Wish;
+use crate::api::conditions::Reason;
+use crate::ceph::command::{MonCommand, PoolCreate};
+use crate::ceph::osd_map::Pool;
+use crate::ceph::settings::{self, Setting, Value};
+use crate::ceph::view::ClusterView;
+
+/// The factory of pools.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolRequestFactory;
+
+/// Placement groups of a new pool for which the manifest says nothing: releases differ here.
+const DEFAULT_PG_NUM: i64 = 32;
+
+impl RequestFactory for PoolRequestFactory {
+    fn next_round(&self, wish: &Wish, view: &ClusterView) -> Next {
+        match locate::locate(wish, view) {
+            Err(refusal) => Next::refused(refusal),
+            Ok(Place::Nowhere) => create(wish),
+            Ok(Place::Private(pool)) => Next {
+                found: found(view, pool, wish, false),
+                ..unpublished(wish, pool, view)
+            },
+            Ok(Place::Published(pool)) => Next {
+                found: found(view, pool, wish, true),
+                ..published(wish, pool, view)
+            },
+        }
+    }
+}
+
+/// The removal of a pool that was never published, when its object goes.
+///
+/// Empty when there is none: an object deleted before publication takes the private, empty pool
+/// with it, and nothing else.
+pub fn discard_round(wish: &Wish, view: &ClusterView) -> Next {
+    let private = wish.private_name();
+    let Some(pool) = view.pool_named(&private) else {
+        return Next::default();
+    };
+    if let Some(identity) = &wish.record.identity
+        && *identity != view.map().identity(pool)
+    {
+        return Next::refused(Refusal::new(
+            Reason::PoolReplaced,
+            Some(POOL_FIELD),
+            format!(
+                "pool {} ({private}) is not the pool {} that this object made; remove it by hand if it is not needed",
+                pool.id, identity.id
+            ),
+        ));
+    }
+    Next {
+        round: removal(wish, "the object was deleted before the pool was published"),
+        refusals: Vec::new(),
+        found: found(view, pool, wish, false),
+    }
+}
+
+fn found(view: &ClusterView, pool: &Pool, wish: &Wish, published: bool) -> Option<Found> {
+    let claim = match read_mark(pool, &wish.owner) {
+        Mark::Ours { claim, .. } => Some(claim),
+        Mark::Missing | Mark::Foreign { .. } => None,
+    };
+    Some(Found {
+        identity: view.map().identity(pool),
+        claim,
+        published,
+    })
+}
+
+/// Round one: everything that `osd pool create` can take, since there is no transaction.
+fn create(wish: &Wish) -> Next {
+    let refusals = configure::unsafe_wishes(wish, None);
+    if !refusals.is_empty() {
+        return Next {
+            refusals,
+            ..Next::default()
+        };
+    }
+    if wish.applications.is_empty() {
+        return Next::refused(Refusal::new(
+            Reason::InvalidSpec,
+            Some("applications"),
+            "a pool cannot be created without an application, which carries the mark of its owner; \
+             add one to spec.applications, such as rbd",
+        ));
+    }
+    let minimum = wish.asked_integer(&settings::PG_NUM_MIN);
+    let maximum = wish.asked_integer(&settings::PG_NUM_MAX);
+    let pg_num = wish
+        .pg_count
+        .or(minimum)
+        .unwrap_or_else(|| maximum.map_or(DEFAULT_PG_NUM, |maximum| maximum.min(DEFAULT_PG_NUM)));
+    let word = |setting: &Setting| wish.asked(setting).map(Value::to_string);
+    let command = MonCommand::PoolCreate(PoolCreate {
+        pool: wish.private_name(),
+        pg_num,
+        size: wish.asked_integer(&settings::SIZE),
+        autoscale_mode: word(&settings::AUTOSCALE_MODE),
+        pg_num_min: minimum,
+        pg_num_max: maximum,
+        // `false` is what a new pool has; a default of true is put right in the next round.
+        bulk: (wish.asked(&settings::BULK) == Some(&Value::Flag(true))).then_some(true),
+        target_size_bytes: wish
+            .asked_integer(&settings::TARGET_SIZE_BYTES)
+            .filter(|bytes| *bytes > 0),
+        target_size_ratio: match wish.asked(&settings::TARGET_SIZE_RATIO) {
+            Some(Value::Double(ratio)) if *ratio > 0.0 => Some(*ratio),
+            _ => None,
+        },
+    });
+    Next {
+        round: Round {
+            steps: vec![Step {
+                command,
+                field: POOL_FIELD.to_owned(),
+                desired: wish.pool.to_string(),
+                observed: "absent".to_owned(),
+                reason: format!(
+                    "create the pool under a private name; it is renamed to {} when it is configured and marked",
+                    wish.pool
+                ),
+                last: false,
+            }],
+        },
+        ..Next::default()
+    }
+}
+
+/// Rounds two and three of a new pool: all settings, then mark, locks and name.
+fn unpublished(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
+    if let Some(other) = view.pool_named(&wish.pool) {
+        let refusal = Refusal::new(
+            Reason::PoolExists,
+            Some(POOL_FIELD),
+            format!(
+                "a pool {} (id {}) was made by somebody else while this one was being configured; choose \
+                 another poolName, or remove that pool",
+                wish.pool, other.id
+            ),
+        );
+        return Next {
+            round: if wish.record.unpublished {
+                removal(wish, "its real name was taken meanwhile")
+            } else {
+                Round::default()
+            },
+            refusals: vec![refusal],
+            found: None,
+        };
+    }
+    let Configuration {
+        steps,
+        locks,
+        refusals,
+    } = configure::configuration(wish, pool, view);
+    if !steps.is_empty() || !refusals.is_empty() {
+        return Next {
+            round: Round { steps },
+            refusals,
+            found: None,
+        };
+    }
+    let mut steps = metadata(wish, pool);
+    steps.extend(mark(wish, pool));
+    // A private pool must stay removable, so `nodelete` waits for the real name.
+    steps.extend(
+        locks
+            .into_iter()
+            .filter(|step| step.field != settings::NO_DELETE_FLAG.field),
+    );
+    steps.push(Step {
+        command: MonCommand::PoolRename {
+            from: pool.name.clone(),
+            to: wish.pool.clone(),
+        },
+        field: POOL_FIELD.to_owned(),
+        desired: wish.pool.to_string(),
+        observed: pool.name.to_string(),
+        reason: "publish the pool under its real name".to_owned(),
+        last: true,
+    });
+    Next {
+        round: Round { steps },
+        ..Next::default()
+    }
+}
+
+/// What a pool under its real name still needs.
+fn published(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
+    let Configuration {
+        mut steps,
+        locks,
+        refusals,
+    } = configure::configuration(wish, pool, view);
+    steps.extend(metadata(wish, pool));
+    if !wish.observe {
+        steps.extend(mark(wish, pool));
+    }
+    if steps.is_empty() {
+        steps = locks;
+    }
+    Next {
+        round: Round { steps },
+        refusals,
+        found: None,
+    }
+}
+
+/// The removal of the private pool.
+fn removal(wish: &Wish, reason: &str) -> Round {
+    Round {
+        steps: vec![Step {
+            command: MonCommand::PoolRemove {
+                pool: wish.private_name(),
+            },
+            field: POOL_FIELD.to_owned(),
+            desired: "absent".to_owned(),
+            observed: wish.private_name().to_string(),
+            reason: format!("remove the private pool, which was never published: {reason}"),
+            last: false,
+        }],
+    }
+}
+
+/// Keys of applications that are enabled already: monitors refuse them before that.
+fn metadata(wish: &Wish, pool: &Pool) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (application, keys) in &wish.applications {
+        let Some(present) = pool.applications.get(application) else {
+            continue;
+        };
+        for (key, value) in keys {
+            let observed = present.get(key);
+            if observed != Some(value) {
+                steps.push(Step {
+                    command: MonCommand::ApplicationSet {
+                        pool: pool.name.clone(),
+                        application: application.clone(),
+                        key: key.clone(),
+                        value: value.clone(),
+                    },
+                    field: super::wish::key_field(application, key),
+                    desired: value.clone(),
+                    observed: observed.cloned().unwrap_or_else(|| "not set".to_owned()),
+                    reason: format!("set the key of application {application}"),
+                    last: false,
+                });
+            }
+        }
+    }
+    steps
+}
+
+/// The mark, where it is missing or incomplete. A foreign one never comes here.
+fn mark(wish: &Wish, pool: &Pool) -> Vec<Step> {
+    let (application, claim) = match read_mark(pool, &wish.owner) {
+        Mark::Ours { application, claim } => (application, claim),
+        Mark::Missing | Mark::Foreign { .. } => match pool.applications.keys().next() {
+            Some(first) => (first.clone(), wish.record.claim.clone()),
+            // Without an application there is nothing to carry a mark.
+            None => return Vec::new(),
+        },
+    };
+    let present = pool.applications.get(&application);
+    [
+        (MARK_KEY, wish.owner.mark(&claim)),
+        (OBJECT_KEY, wish.owner.object()),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| {
+        let observed = present.and_then(|keys| keys.get(key));
+        (observed != Some(&value)).then(|| Step {
+            command: MonCommand::ApplicationSet {
+                pool: pool.name.clone(),
+                application: application.clone(),
+                key: key.to_owned(),
+                value: value.clone(),
+            },
+            field: MARK_FIELD.to_owned(),
+            desired: value,
+            observed: observed.cloned().unwrap_or_else(|| "not set".to_owned()),
+            reason: "mark the pool as this object's".to_owned(),
+            last: false,
+        })
+    })
+    .collect()
+}

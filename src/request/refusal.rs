@@ -1,0 +1,25 @@
+//! `Refusal`: something that is not done, and why.
+
+use crate::api::conditions::Reason;
+
+/// Something that is not done, with the reason for the condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The condition's reason.
+    pub reason: Reason,
+    /// The field it is about.
+    pub field: Option<String>,
+    /// A sentence that ends with what to do.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal, about a field or about the whole object.
+    pub fn new(reason: Reason, field: Option<&str>, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            field: field.map(str::to_owned),
+            message: message.into(),
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! `UserRequest`: a ticket with an ID for one user-level change, as a pure state machine.
+//!
+//! The kinds are Calamari's: `OsdMapModifying` is done when the awaited epoch's map shows the
+//! wish, `PoolCreating` also waits until the pool is no longer `creating`, `PgChanging` also
+//! waits until the actual placement groups have reached their targets.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::preview::Plan;
+use super::round::Round;
+use super::wish::Wish;
+use crate::api::v1alpha1::{Operation, Outcome, RequestState};
+use crate::ceph::command::MonCommand;
+use crate::ceph::osd_map::Pool;
+use crate::ceph::types::Epoch;
+
+/// The longest text of a reply that is kept, in bytes.
+const TEXT_LIMIT: usize = 1024;
+/// Corrections share one request, which keeps its newest rounds.
+const ROUNDS_KEPT: usize = 10;
+
+/// What has to be seen before a request is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The map shows the fields.
+    OsdMapModifying,
+    /// And the pool is no longer `creating`.
+    PoolCreating,
+    /// And the placement groups have followed.
+    PgChanging,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UserRequest {
+    /// A UUID, version 4: the name of its `CephRequest`.
+    pub id: String,
+    /// What it waits for.
+    pub kind: Kind,
+    /// What is done.
+    pub operation: Operation,
+    /// The generation of the object that asked for it.
+    pub generation: i64,
+    /// The fields it changes, with the values they shall have.
+    pub fields: BTreeMap<String, String>,
+    /// How far it is.
+    pub state: RequestState,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// Why it did not succeed.
+    pub error: Option<String>,
+    /// For a person.
+    pub headline: String,
+    /// What was sent and answered.
+    pub rounds: Vec<SentRound>,
+    /// How many rounds were sent, also those no longer kept.
+    pub rounds_sent: usize,
+    /// How many rounds there will be, as far as is known.
+    pub rounds_planned: usize,
+    /// The epoch that has to be seen.
+    pub awaited_epoch: Option<Epoch>,
+    /// The epoch that showed it.
+    pub observed_epoch: Option<Epoch>,
+    /// When it was made.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub completed_at: Option<Timestamp>,
+    /// The request that failed before this one, which tries again.
+    pub retry_of: Option<String>,
+}
+
+/// A round that was sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SentRound {
+    /// Its commands.
+    pub commands: Vec<SentCommand>,
+    /// The epoch read after it.
+    pub epoch: Option<Epoch>,
+}
+
+/// A command that was sent, and the answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SentCommand {
+    /// As a person would type it.
+    pub line: String,
+    /// 0 or a negative errno; `None` when no answer came.
+    pub code: Option<i32>,
+    /// The monitors' words, or why there was no answer.
+    pub text: String,
+    /// When it was handed over.
+    pub started_at: Timestamp,
+    /// When the answer came.
+    pub completed_at: Timestamp,
+}
+
+/// What a view says to an open request.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation<'a> {
+    /// The plan made for the newest wish from that view.
+    pub plan: &'a Plan,
+    /// The newest wish.
+    pub wish: &'a Wish,
+    /// The generation of that wish.
+    pub generation: i64,
+    /// The request of that generation, for those it supersedes.
+    pub newest: Option<&'a str>,
+    /// The pool, where there is one.
+    pub pool: Option<&'a Pool>,
+    /// The view's epoch.
+    pub epoch: Epoch,
+}
+
+impl UserRequest {
+    /// A request for what a plan changes.
+    pub fn new(
+        id: String,
+        operation: Operation,
+        generation: i64,
+        wish: &Wish,
+        plan: &Plan,
+        now: Timestamp,
+    ) -> Self {
+        let fields: BTreeMap<String, String> = plan
+            .steps()
+            .map(|step| (step.field.clone(), step.desired.clone()))
+            .collect();
+        let moves_pgs = plan.steps().any(|step| {
+            matches!(&step.command, MonCommand::PoolSet { variable, .. }
+                if variable == "pg_num" || variable == "pgp_num")
+        });
+        Self {
+            id,
+            kind: match operation {
+                Operation::Create => Kind::PoolCreating,
+                _ if moves_pgs => Kind::PgChanging,
+                _ => Kind::OsdMapModifying,
+            },
+            headline: headline(operation, wish, fields.keys()),
+            operation,
+            generation,
+            fields,
+            state: RequestState::New,
+            outcome: None,
+            error: None,
+            rounds: Vec::new(),
+            rounds_sent: 0,
+            rounds_planned: plan.rounds().count(),
+            awaited_epoch: None,
+            observed_epoch: None,
+            started_at: now,
+            completed_at: None,
+            retry_of: None,
+        }
+    }
+
+    /// Whether it has ended.
+    pub fn is_complete(&self) -> bool {
+        self.state == RequestState::Complete
+    }
+
+    /// Whether a round works on one of its fields.
+    pub fn concerns(&self, round: &Round) -> bool {
+        round
+            .steps
+            .iter()
+            .any(|step| self.fields.contains_key(&step.field))
+    }
+
+    /// A round of it is about to be sent; `left` rounds are planned after it.
+    pub fn submit(&mut self, left: usize) {
+        if !self.is_complete() {
+            self.state = RequestState::Submitted;
+            self.rounds_planned = self.rounds_sent + 1 + left;
+        }
+    }
+
+    /// A round was answered, and the map of this epoch has to be seen.
+    pub fn answered(&mut self, mut round: SentRound) {
+        for command in &mut round.commands {
+            truncate(&mut command.text, TEXT_LIMIT);
+        }
+        if !self.is_complete() {
+            self.state = RequestState::AwaitingOsdMap;
+            self.awaited_epoch = round.epoch.or(self.awaited_epoch);
+        }
+        self.rounds_sent += 1;
+        self.rounds.push(round);
+        if self.rounds.len() > ROUNDS_KEPT {
+            self.rounds.remove(0);
+        }
+    }
+
+    /// Looks at a newer view. Returns whether the request ended by it.
+    pub fn observe(&mut self, seen: Observation<'_>, now: Timestamp) -> bool {
+        if self.is_complete() || self.awaited_epoch.is_some_and(|awaited| seen.epoch < awaited) {
+            return false;
+        }
+        let left: BTreeMap<&str, &str> = seen
+            .plan
+            .steps()
+            .map(|step| (step.field.as_str(), step.desired.as_str()))
+            .collect();
+        let open: Vec<(&str, &str)> = self
+            .fields
+            .iter()
+            .filter_map(|(field, mine)| {
+                left.get(field.as_str())
+                    .map(|desired| (mine.as_str(), *desired))
+            })
+            .collect();
+        if !open.is_empty() {
+            // Its fields are still to be set. A later wish for another value has overtaken it.
+            let overtaken =
+                seen.generation > self.generation && open.iter().any(|(mine, now)| mine != now);
+            if overtaken {
+                let by = seen.newest.map_or_else(
+                    || format!("generation {}", seen.generation),
+                    |id| format!("request {id}"),
+                );
+                self.end(
+                    Outcome::Superseded,
+                    Some(format!("superseded by {by}")),
+                    now,
+                );
+            }
+            return overtaken;
+        }
+        if !seen.plan.now.refusals.is_empty() && self.rounds_sent == 0 {
+            return false;
+        }
+        let followed = match (self.kind, seen.pool) {
+            (Kind::OsdMapModifying, _) => true,
+            (Kind::PoolCreating, pool) => pool.is_some_and(|pool| !pool.is_creating()),
+            (Kind::PgChanging, pool) => pool.is_some_and(|pool| pool.placement_groups.settled()),
+        };
+        if followed {
+            self.observed_epoch = Some(seen.epoch);
+            self.end(Outcome::Succeeded, None, now);
+        }
+        followed
+    }
+
+    /// It cannot be done, with Ceph's words or ours.
+    pub fn fail(&mut self, error: String, now: Timestamp) {
+        if !self.is_complete() {
+            self.end(Outcome::Failed, Some(error), now);
+        }
+    }
+
+    /// How far it is, in percent.
+    pub fn percent(&self) -> i32 {
+        if self.is_complete() {
+            return 100;
+        }
+        // One step beyond the rounds for what is only seen later.
+        let total = self.rounds_planned.max(self.rounds_sent) + 1;
+        i32::try_from(self.rounds_sent * 100 / total).unwrap_or(99)
+    }
+
+    fn end(&mut self, outcome: Outcome, error: Option<String>, now: Timestamp) {
+        self.state = RequestState::Complete;
+        self.outcome = Some(outcome);
+        self.error = error;
+        self.completed_at = Some(now);
+    }
+}
+
+fn headline<'a>(
+    operation: Operation,
+    wish: &Wish,
+    fields: impl Iterator<Item = &'a String>,
+) -> String {
+    let pool = &wish.pool;
+    let fields: Vec<&str> = fields.map(String::as_str).collect();
+    match operation {
+        Operation::Create => format!("Creating pool {pool}"),
+        Operation::Delete => format!("Removing pool {pool}"),
+        Operation::Rename => format!("Renaming pool to {pool}"),
+        Operation::Adopt => format!("Adopting pool {pool}"),
+        Operation::Update => format!("Updating pool {pool}: {}", fields.join(", ")),
+        Operation::Correct => format!("Correcting pool {pool}: {}", fields.join(", ")),
+    }
+}
+
+/// Cuts a text at a character's end.
+fn truncate(text: &mut String, limit: usize) {
+    if text.len() > limit {
+        let mut end = limit;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+    }
+}

@@ -1,0 +1,339 @@
+//! `Wish`: what one `CephPool` asks for, validated.
+//!
+//! After this nobody reads the raw spec: what a later release will do answers `Unsupported`
+//! here, by name, so that no field is ever silently ignored.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+
+use super::ownership::Owner;
+use super::refusal::Refusal;
+use crate::api::conditions::Reason;
+use crate::api::quantity::{Decimal, Quantity};
+use crate::api::v1alpha1::{
+    AdoptionPolicy, AutoscaleMode, CephPoolSpec, DeletionPolicy, Management, PoolType,
+};
+use crate::ceph::settings::{self, Setting, Value};
+use crate::ceph::types::{PoolIdentity, PoolName};
+
+/// What one object asks for, and what is recorded of its pool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wish {
+    /// Whose pool it is.
+    pub owner: Owner,
+    /// The name it is published under.
+    pub pool: PoolName,
+    /// The settings that the manifest names, in the table's order. `pg_num` is apart, in `pg_count`.
+    pub settings: Vec<Asked>,
+    /// `placementGroups.count`: kept while autoscaling is not on, else the number at creation only.
+    pub pg_count: Option<i64>,
+    /// The applications that the manifest names, with their keys.
+    pub applications: BTreeMap<String, BTreeMap<String, String>>,
+    /// The generation of the object that it was read from; 0 where there is none.
+    pub generation: i64,
+    /// Whether only to look.
+    pub observe: bool,
+    /// What is recorded of the pool.
+    pub record: Record,
+}
+
+/// A setting and the value it shall have.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The row of the settings table.
+    pub setting: &'static Setting,
+    /// The value.
+    pub value: Value,
+}
+
+impl PartialEq for Asked {
+    fn eq(&self, other: &Self) -> bool {
+        self.setting.variable == other.setting.variable && self.value == other.value
+    }
+}
+
+/// What is written down about a pool: in the object's status and in the annotation `poolwright.dev/pool`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Record {
+    /// The pool that is this object's, once it is known.
+    pub identity: Option<PoolIdentity>,
+    /// Whether the identity stands in the status. One that only the annotation names, which users can
+    /// write, counts only together with this object's mark on the pool.
+    pub identity_proven: bool,
+    /// The random part of the mark. Drawn by the caller where none is recorded yet.
+    pub claim: String,
+    /// Whether the claim is recorded; a drawn one gives way to the one in the pool's mark.
+    pub claim_recorded: bool,
+    /// The random part of the private name. Drawn by the caller where none is recorded yet.
+    pub nonce: String,
+    /// Whether a creation was begun under this nonce and has not been published.
+    pub unpublished: bool,
+    /// The pool's name when that creation was begun: the manifest may have another by now.
+    pub private_base: Option<PoolName>,
+    /// The fields that were applied, so that their removal can be noticed.
+    pub applied: BTreeSet<String>,
+}
+
+impl Wish {
+    /// The name the pool has until it is published.
+    pub fn private_name(&self) -> PoolName {
+        let base = self.record.private_base.as_ref().unwrap_or(&self.pool);
+        base.while_creating(&self.record.nonce)
+    }
+
+    /// The value the manifest gives a setting.
+    pub fn asked(&self, setting: &Setting) -> Option<&Value> {
+        self.settings
+            .iter()
+            .find(|asked| asked.setting.variable == setting.variable)
+            .map(|asked| &asked.value)
+    }
+
+    /// The wish of an object that is deleted: only its name and its record count.
+    ///
+    /// It needs less than [`Wish::read`], so that a bad spec cannot stand in the way of a deletion.
+    pub fn for_removal(owner: Owner, pool: PoolName, generation: i64, record: Record) -> Self {
+        Self {
+            owner,
+            pool,
+            settings: Vec::new(),
+            pg_count: None,
+            applications: BTreeMap::new(),
+            generation,
+            observe: false,
+            record,
+        }
+    }
+
+    /// A whole number that the manifest gives.
+    pub fn asked_integer(&self, setting: &Setting) -> Option<i64> {
+        match self.asked(setting)? {
+            Value::Integer(number) => Some(*number),
+            Value::Double(_) | Value::Word(_) | Value::Flag(_) => None,
+        }
+    }
+
+    /// The fields that the manifest names: what `status.appliedFields` says once they are applied.
+    pub fn fields(&self) -> BTreeSet<String> {
+        let mut fields: BTreeSet<String> = self
+            .settings
+            .iter()
+            .map(|asked| asked.setting.field.to_owned())
+            .collect();
+        if self.pg_count.is_some() {
+            fields.insert(settings::PG_NUM.field.to_owned());
+        }
+        for (application, keys) in &self.applications {
+            fields.insert(application_field(application));
+            fields.extend(keys.keys().map(|key| key_field(application, key)));
+        }
+        fields
+    }
+
+    /// Reads a spec that has passed validation.
+    ///
+    /// # Errors
+    ///
+    /// Every field whose behaviour this release does not have, each as `Unsupported`; a value
+    /// that validation should have refused is `InvalidSpec`.
+    pub fn read(
+        owner: Owner,
+        spec: &CephPoolSpec,
+        generation: i64,
+        connection: Management,
+        record: Record,
+    ) -> Result<Self, Vec<Refusal>> {
+        let refusals = unsupported(spec);
+        if !refusals.is_empty() {
+            return Err(refusals);
+        }
+        let name = spec.pool_name.as_deref().unwrap_or(&owner.name);
+        Ok(Self {
+            pool: PoolName::new(name),
+            settings: asked(spec)?,
+            pg_count: spec
+                .placement_groups
+                .as_ref()
+                .and_then(|groups| groups.count)
+                .map(i64::from),
+            applications: spec
+                .applications
+                .iter()
+                .map(|application| {
+                    let keys = application
+                        .metadata
+                        .iter()
+                        .map(|(key, value)| (key.clone(), value.0.clone()));
+                    (application.name.clone(), keys.collect())
+                })
+                .collect(),
+            generation,
+            observe: spec.management == Management::Observe || connection == Management::Observe,
+            owner,
+            record,
+        })
+    }
+}
+
+/// What statuses and plans call an application.
+pub fn application_field(application: &str) -> String {
+    format!("applications[{application}]")
+}
+
+/// What they call a key of its metadata.
+pub fn key_field(application: &str, key: &str) -> String {
+    format!("applications[{application}].metadata[{key}]")
+}
+
+/// The reverse of [`key_field`]: application and key.
+pub fn parse_key_field(field: &str) -> Option<(&str, &str)> {
+    field
+        .strip_prefix("applications[")?
+        .strip_suffix(']')?
+        .split_once("].metadata[")
+}
+
+/// The settings that a spec names, in the table's order.
+fn asked(spec: &CephPoolSpec) -> Result<Vec<Asked>, Vec<Refusal>> {
+    let mut asked = Asking::default();
+    asked.integer(
+        &settings::SIZE,
+        spec.replicated.as_ref().and_then(|block| block.size),
+    );
+    asked.integer(&settings::MIN_SIZE, spec.min_size);
+    if let Some(groups) = &spec.placement_groups {
+        asked.add(
+            &settings::AUTOSCALE_MODE,
+            groups
+                .autoscale
+                .map(|mode| Value::Word(autoscale_word(mode).to_owned())),
+        );
+        asked.integer(&settings::PG_NUM_MIN, groups.min);
+        asked.integer(&settings::PG_NUM_MAX, groups.max);
+        asked.decimal(&settings::BIAS, groups.bias.as_ref());
+        asked.bytes(
+            &settings::TARGET_SIZE_BYTES,
+            groups.target_size_bytes.as_ref(),
+        );
+        asked.decimal(
+            &settings::TARGET_SIZE_RATIO,
+            groups.target_size_ratio.as_ref(),
+        );
+        asked.flag(&settings::BULK, groups.bulk);
+    }
+    if let Some(quota) = &spec.quota {
+        asked.bytes(&settings::QUOTA_BYTES, quota.max_bytes.as_ref());
+        asked.add(
+            &settings::QUOTA_OBJECTS,
+            quota.max_objects.map(Value::Integer),
+        );
+    }
+    if let Some(flags) = &spec.flags {
+        asked.flag(&settings::NO_SCRUB_FLAG, flags.no_scrub);
+        asked.flag(&settings::NO_DEEP_SCRUB_FLAG, flags.no_deep_scrub);
+        asked.flag(&settings::NO_SIZE_CHANGE_FLAG, flags.no_size_change);
+        asked.flag(&settings::NO_PG_CHANGE_FLAG, flags.no_pg_change);
+        asked.flag(&settings::NO_DELETE_FLAG, flags.no_delete);
+    }
+    if asked.wrong.is_empty() {
+        Ok(asked.settings)
+    } else {
+        Err(asked.wrong)
+    }
+}
+
+/// Collects what a spec names, and what cannot be read in it.
+#[derive(Default)]
+struct Asking {
+    settings: Vec<Asked>,
+    wrong: Vec<Refusal>,
+}
+
+impl Asking {
+    fn add(&mut self, setting: &'static Setting, value: Option<Value>) {
+        self.settings
+            .extend(value.map(|value| Asked { setting, value }));
+    }
+
+    fn integer(&mut self, setting: &'static Setting, value: Option<i32>) {
+        self.add(setting, value.map(|value| Value::Integer(value.into())));
+    }
+
+    fn flag(&mut self, setting: &'static Setting, value: Option<bool>) {
+        self.add(setting, value.map(Value::Flag));
+    }
+
+    fn bytes(&mut self, setting: &'static Setting, value: Option<&Quantity>) {
+        let Some(value) = value else { return };
+        match value.bytes() {
+            Some(bytes) => self.add(setting, Some(Value::Integer(bytes))),
+            None => self.unreadable(setting, value.to_string()),
+        }
+    }
+
+    fn decimal(&mut self, setting: &'static Setting, value: Option<&Decimal>) {
+        let Some(value) = value else { return };
+        match value.value() {
+            Some(number) => self.add(setting, Some(Value::Double(number))),
+            None => self.unreadable(setting, value.to_string()),
+        }
+    }
+
+    fn unreadable(&mut self, setting: &Setting, text: String) {
+        self.wrong.push(Refusal::new(
+            Reason::InvalidSpec,
+            Some(setting.field),
+            format!("{text:?} is not a number that {} can have", setting.field),
+        ));
+    }
+}
+
+/// What Ceph calls a mode.
+const fn autoscale_word(mode: AutoscaleMode) -> &'static str {
+    match mode {
+        AutoscaleMode::Enabled => "on",
+        AutoscaleMode::Disabled => "off",
+        AutoscaleMode::Warn => "warn",
+    }
+}
+
+/// The fields that are in the schema and that this release does not keep.
+fn unsupported(spec: &CephPoolSpec) -> Vec<Refusal> {
+    let fast_read = spec.flags.as_ref().and_then(|flags| flags.fast_read);
+    let found = [
+        ("type", spec.pool_type == PoolType::ErasureCoded),
+        ("erasureCoded", spec.erasure_coded.is_some()),
+        ("crush", spec.crush.is_some()),
+        ("compression", spec.compression.is_some()),
+        ("flags.fastRead", fast_read.is_some()),
+        ("parameters", !spec.parameters.is_empty()),
+        (
+            "adoptionPolicy",
+            spec.adoption_policy == AdoptionPolicy::IfUnowned,
+        ),
+        (
+            "deletionPolicy",
+            spec.deletion_policy == DeletionPolicy::Delete,
+        ),
+    ];
+    found
+        .into_iter()
+        .filter(|(_, present)| *present)
+        .map(|(field, _)| {
+            let (what, remedy) = match field {
+                "adoptionPolicy" => ("adoptionPolicy: IfUnowned", "set it to Never"),
+                "deletionPolicy" => ("deletionPolicy: Delete", "set it to Retain"),
+                "type" => ("type: ErasureCoded", "make a Replicated pool"),
+                field => (field, "take the field out"),
+            };
+            Refusal::new(
+                Reason::Unsupported,
+                Some(field),
+                format!(
+                    "{what} is not supported by Poolwright {}, so nothing is sent for this pool; {remedy}",
+                    env!("CARGO_PKG_VERSION")
+                ),
+            )
+        })
+        .collect()
+}
