@@ -1,0 +1,345 @@
+//! Sees to it that the open session is the one that the spec and the Secret ask for.
+//!
+//! A new client is opened beside the old one and takes its place when it is proven to reach the right cluster, so that
+//! a rotated key disturbs nobody. Where it fails, the old one goes too: it is not what the spec says any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use tokio::time::{Instant, sleep};
+
+use super::Shared;
+use super::desired::{self, Desired, pinned};
+use super::follow::Follower;
+use super::secret::{SecretState, SecretWatch};
+use super::slot::{Attempt, Live, Slot};
+use super::standing::judge;
+use crate::api::conditions::Reason;
+use crate::api::v1alpha1::ClusterConnection;
+use crate::ceph::types::Fsid;
+use crate::controller::connection_status::{Problem, Standing};
+use crate::controller::keyring;
+use crate::controller::registry::{NoSession, Session};
+use crate::monitor::Contact;
+
+/// A client that has not reached the monitors for so long is tried anew: an address may have come to mean another
+/// host, or the key may be no more, and librados says neither.
+const LOST_TOO_LONG: Duration = Duration::from_secs(30);
+/// How often it is looked whether an attempt is still what is asked for.
+const OUTDATED_EVERY: Duration = Duration::from_millis(200);
+
+/// How it stands, and when to look again at the latest.
+pub(super) struct Attended {
+    /// How it stands.
+    pub(super) standing: Standing,
+    /// When the next attempt is due.
+    pub(super) again: Option<Instant>,
+}
+
+impl Attended {
+    fn now(standing: Standing) -> Self {
+        Self {
+            standing,
+            again: None,
+        }
+    }
+}
+
+/// What the spec and the Secret ask for.
+enum Wanted {
+    /// A client opened with this.
+    Client(Desired),
+    /// That is not known yet.
+    Unknown,
+}
+
+impl Shared {
+    /// Makes the session what it should be, and says how it stands; nothing if what it should be changed meanwhile.
+    pub(super) async fn attend(
+        &self,
+        connection: &ClusterConnection,
+        slot: &mut Slot,
+    ) -> Option<Attended> {
+        let name = connection.name_any();
+        let desired = match self.wanted(connection, slot).await {
+            Ok(Wanted::Client(desired)) => desired,
+            Ok(Wanted::Unknown) => return Some(Attended::now(self.before_the_key(&name, slot))),
+            Err(problem) => {
+                slot.attempt = None;
+                self.give_up(&name, slot, &problem);
+                return Some(Attended::now(Standing::Failed(problem)));
+            }
+        };
+        let status = slot.status(connection);
+        let expected = pinned(&connection.spec, &status).or_else(|| slot.first_contact.clone());
+        self.keep_spec(connection, slot);
+        if let Some(attended) = as_it_is(slot, &desired, expected.as_ref()) {
+            if matches!(attended.standing, Standing::Connected { .. }) {
+                slot.attempt = None;
+                self.attempts().clear(&slot.uid);
+            }
+            return Some(attended);
+        }
+        if let Some(attempt) = &slot.attempt
+            && !attempt.is_of(&desired, expected.as_ref())
+        {
+            slot.attempt = None;
+            self.attempts().clear(&slot.uid);
+        }
+        let outdated = self.outdated(connection, slot);
+        // An attempt with what was wrong may take long, and what is right is waiting.
+        let attempt = tokio::select! {
+            attempt = self.connect(connection, slot, &desired, expected.as_ref()) => attempt,
+            () = outdated => return None,
+        };
+        Some(match attempt {
+            Ok(live) => {
+                let session = Arc::clone(&live.session);
+                let old = slot.live.replace(live);
+                slot.first_contact = Some(session.fsid.clone());
+                slot.attempt = None;
+                self.attempts().clear(&slot.uid);
+                tracing::info!(connection = name, fsid = %session.fsid, "connected");
+                let follower = Follower::new(&session);
+                self.registry.open(Arc::clone(&session));
+                self.tasks
+                    .spawn(follower.follow(self.registry.clone(), Arc::clone(&self.urgent)));
+                self.retire(old);
+                Attended::now(stand(&session))
+            }
+            Err(problem) => self.failed(&name, slot, desired, expected, problem),
+        })
+    }
+
+    /// Waits until the connection or its Secret is not what it was any more, or nothing is wanted any more.
+    fn outdated(
+        &self,
+        connection: &ClusterConnection,
+        slot: &Slot,
+    ) -> impl Future<Output = ()> + use<> {
+        let reader = self.reader.clone();
+        let reference = ObjectRef::new(&connection.name_any());
+        let generation = connection.metadata.generation;
+        let secret = slot.secret.as_ref().map(SecretWatch::changed);
+        let shutdown = self.shutdown.clone();
+        async move {
+            let spec = async {
+                // The store wakes nobody; a look costs nothing.
+                while reader
+                    .get(&reference)
+                    .is_some_and(|object| object.meta().generation == generation)
+                {
+                    sleep(OUTDATED_EVERY).await;
+                }
+            };
+            let key = async {
+                match secret {
+                    Some(changed) => changed.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = spec => {}
+                () = key => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
+    }
+
+    /// How it stands until the Secret has been read: with the session there is, if there is one.
+    fn before_the_key(&self, name: &str, slot: &Slot) -> Standing {
+        if let Some(live) = &slot.live {
+            return stand(&live.session);
+        }
+        let message = "reading the Secret with the key".to_owned();
+        self.registry.refuse(
+            name,
+            &NoSession {
+                reason: Reason::Connecting,
+                message: message.clone(),
+            },
+        );
+        Standing::Connecting { message }
+    }
+
+    /// What the spec and the Secret ask for, or why that is nothing that can be tried.
+    async fn wanted(
+        &self,
+        connection: &ClusterConnection,
+        slot: &mut Slot,
+    ) -> Result<Wanted, Problem> {
+        slot.check(connection)?;
+        let spec = &connection.spec;
+        let reference = &spec.key_secret_ref;
+        if !slot
+            .secret
+            .as_ref()
+            .is_some_and(|watch| watch.is_of(reference))
+        {
+            slot.secret = None;
+        }
+        let watch = slot.secret.get_or_insert_with(|| {
+            SecretWatch::start(
+                self.client.clone(),
+                reference,
+                &connection.name_any(),
+                Arc::clone(&self.urgent),
+                &self.tasks,
+            )
+        });
+        let data = match watch.state().await {
+            SecretState::Pending => return Ok(Wanted::Unknown),
+            SecretState::Unreadable(error) => {
+                return Err(Problem::new(
+                    Reason::SecretNotFound,
+                    format!(
+                        "Secret {}/{} cannot be read: {error}; allow the controller to list and watch it",
+                        reference.namespace, reference.name
+                    ),
+                ));
+            }
+            SecretState::Absent => None,
+            SecretState::Present(data) => Some(data),
+        };
+        let key = keyring::key_of(data.as_ref(), reference, &spec.user)?;
+        Ok(Wanted::Client(Desired::new(spec, key)))
+    }
+
+    /// Hands out the same session under the present spec.
+    fn keep_spec(&self, connection: &ClusterConnection, slot: &mut Slot) {
+        let Some(live) = &mut slot.live else { return };
+        if *live.session.spec == connection.spec {
+            return;
+        }
+        let old = &live.session;
+        live.session = Arc::new(Session {
+            name: old.name.clone(),
+            spec: Arc::new(connection.spec.clone()),
+            fsid: old.fsid.clone(),
+            client: Arc::clone(&old.client),
+            monitor: old.monitor.clone(),
+            incarnation: old.incarnation,
+            floor: Arc::clone(&old.floor),
+            closed: old.closed.clone(),
+        });
+        self.registry.open(Arc::clone(&live.session));
+    }
+
+    /// Notes a failed attempt, and gives up the session that is not what the spec asks for.
+    fn failed(
+        &self,
+        name: &str,
+        slot: &mut Slot,
+        desired: Desired,
+        pinned: Option<Fsid>,
+        problem: Problem,
+    ) -> Attended {
+        let wait = self.attempts().failed(&slot.uid, super::jitter());
+        tracing::warn!(connection = name, reason = problem.reason.as_str(), wait = ?wait, "not connected: {problem}");
+        let keeps = problem.reason != Reason::FsidMismatch
+            && slot
+                .live
+                .as_ref()
+                .is_some_and(|live| live.desired == desired);
+        let retry_at = Instant::now() + wait;
+        if !keeps {
+            self.give_up(name, slot, &problem);
+        }
+        slot.attempt = Some(Attempt {
+            desired,
+            pinned,
+            problem: problem.clone(),
+            retry_at,
+        });
+        Attended {
+            standing: Standing::Failed(problem),
+            again: Some(retry_at),
+        }
+    }
+
+    /// Hands out no session any more, and says why.
+    pub(super) fn give_up(&self, name: &str, slot: &mut Slot, problem: &Problem) {
+        self.registry.refuse(
+            name,
+            &NoSession {
+                reason: problem.reason,
+                message: problem.message.clone(),
+            },
+        );
+        self.retire(slot.live.take());
+    }
+
+    /// Ends a session in the background: what is in flight on it keeps its deadline.
+    pub(super) fn retire(&self, live: Option<Live>) {
+        let Some(Live {
+            desired: _,
+            session,
+            close,
+            stop,
+        }) = live
+        else {
+            return;
+        };
+        drop(stop);
+        drop(session);
+        self.tasks.spawn(close);
+    }
+}
+
+/// How it stands, if there is nothing to be tried now.
+fn as_it_is(slot: &Slot, desired: &Desired, expected: Option<&Fsid>) -> Option<Attended> {
+    let now = Instant::now();
+    let waiting = slot
+        .attempt
+        .as_ref()
+        .filter(|attempt| attempt.is_of(desired, expected) && now < attempt.retry_at);
+    let live = slot.live.as_ref().filter(|live| {
+        live.desired == *desired && expected.is_none_or(|fsid| *fsid == live.session.fsid)
+    });
+    let Some(live) = live else {
+        return waiting.map(|attempt| Attended {
+            standing: Standing::Failed(attempt.problem.clone()),
+            again: Some(attempt.retry_at),
+        });
+    };
+    let standing = stand(&live.session);
+    let retry_at = match live.session.monitor.snapshot().contact {
+        Contact::Lost { since, .. } => since + LOST_TOO_LONG,
+        Contact::OtherCluster { .. } => now,
+        Contact::Connecting
+        | Contact::Connected
+        | Contact::MapUnreadable { .. }
+        | Contact::WentBack { .. } => return Some(Attended::now(standing)),
+    };
+    match waiting {
+        // The attempt may have found a better reason than silence.
+        Some(attempt) => Some(Attended {
+            standing: Standing::Failed(attempt.problem.clone()),
+            again: Some(attempt.retry_at),
+        }),
+        None if retry_at > now => Some(Attended {
+            standing,
+            again: Some(retry_at),
+        }),
+        None => None,
+    }
+}
+
+/// How it stands with an open session.
+fn stand(session: &Session) -> Standing {
+    let usable = session
+        .monitor
+        .usable_view(Instant::now(), Duration::MAX, session.floor.get());
+    judge(
+        &session.monitor.snapshot().contact,
+        usable.err().as_ref(),
+        &session.spec,
+    )
+}
+
+/// How often a connection in good order is looked at without any sign of change.
+pub(super) fn resync(connection: &ClusterConnection) -> Duration {
+    desired::resync(&connection.spec)
+}

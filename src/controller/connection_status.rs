@@ -1,0 +1,309 @@
+//! The status of a `ClusterConnection` from what is known about it, and when it is worth a write. Pure.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::api::conditions::{self, ConditionStatus, ConditionType, NewCondition, Reason};
+use crate::api::v1alpha1::{CephPool, ClusterConnectionStatus, PRIVATE_DELETE, PRIVATE_NEW};
+use crate::ceph::types::{Epoch, Fsid, PoolName};
+use crate::ceph::view::ClusterView;
+
+/// Numbers that follow the work on pools are written no more often than this.
+const COUNTS_EVERY: Duration = Duration::from_secs(5);
+/// More leftovers than this are not listed: somebody has to look at the cluster anyway.
+const MOST_LEFTOVERS: usize = 100;
+
+/// Why a connection cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    /// The reason of the condition.
+    pub reason: Reason,
+    /// A sentence with the cause and the remedy.
+    pub message: String,
+}
+
+impl Problem {
+    /// A reason and its sentence.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+        }
+    }
+
+    /// Whether it is likely to pass without anybody changing anything. Everything is tried again
+    /// in any case; this decides between `Reconciling` and `Stalled`.
+    ///
+    /// A Secret often comes a moment after the connection that refers to it, in the same apply.
+    fn passes(&self) -> bool {
+        matches!(self.reason, Reason::Unreachable | Reason::SecretNotFound)
+    }
+}
+
+/// How it stands with a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The first contact, or the first map, is under way.
+    Connecting {
+        /// What is waited for.
+        message: String,
+    },
+    /// There is a session and a view.
+    Connected {
+        /// The user, without `client.`.
+        user: String,
+        /// Whether commands that change something may be sent.
+        observe_only: bool,
+    },
+    /// It cannot be used.
+    Failed(Problem),
+}
+
+/// What a `CephPool` means to its connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it has a finalizer: it needs the connection to let go of its pool.
+    pub has_finalizer: bool,
+    /// Whether it has a pool (`status.poolId`).
+    pub has_pool: bool,
+    /// The cluster its pool is in.
+    pub fsid: Option<Fsid>,
+    /// The highest epoch its status speaks of.
+    pub observed_epoch: Option<Epoch>,
+    /// The random part of the private name that its status records.
+    pub nonce: Option<String>,
+}
+
+impl From<&CephPool> for PoolUse {
+    fn from(pool: &CephPool) -> Self {
+        let status = pool.status.as_ref();
+        let epoch = status.and_then(|status| status.observed_osd_epoch);
+        Self {
+            namespace: pool.metadata.namespace.clone().unwrap_or_default(),
+            name: pool.metadata.name.clone().unwrap_or_default(),
+            has_finalizer: pool
+                .metadata
+                .finalizers
+                .as_ref()
+                .is_some_and(|names| !names.is_empty()),
+            has_pool: status.is_some_and(|status| status.pool_id.is_some()),
+            fsid: status
+                .and_then(|status| status.fsid.as_deref())
+                .map(Fsid::new),
+            observed_epoch: epoch.and_then(|epoch| u64::try_from(epoch).ok()).map(Epoch),
+            nonce: status
+                .and_then(|status| status.request.as_ref())
+                .and_then(|request| request.nonce.clone()),
+        }
+    }
+}
+
+/// What a status is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation<'a> {
+    /// The generation of the object.
+    pub generation: Option<i64>,
+    /// Whether the object is being deleted.
+    pub deleting: bool,
+    /// How it stands.
+    pub standing: &'a Standing,
+    /// The cluster that answered, if it is the right one.
+    pub fsid: Option<&'a Fsid>,
+    /// The newest view of this session.
+    pub view: Option<&'a ClusterView>,
+    /// The CephPools that refer to it.
+    pub uses: &'a [PoolUse],
+    /// Private pools that nothing records, for long enough.
+    pub leftovers: &'a [String],
+}
+
+/// The status that follows. What cannot be seen now stays as it was seen last.
+pub fn compute(
+    old: &ClusterConnectionStatus,
+    observation: &Observation<'_>,
+    now: &Time,
+) -> ClusterConnectionStatus {
+    let Observation {
+        generation,
+        deleting,
+        standing,
+        fsid,
+        view,
+        uses,
+        leftovers,
+    } = *observation;
+    let fsid = fsid
+        .map(|fsid| fsid.as_str().to_owned())
+        .or_else(|| old.fsid.clone());
+    let same_cluster = old.fsid.is_none() || fsid == old.fsid;
+    let kept = if same_cluster {
+        old.clone()
+    } else {
+        ClusterConnectionStatus::default()
+    };
+    let epoch = view.and_then(|view| i64::try_from(view.epoch().0).ok());
+    let mut wanted = conditions_of(standing, fsid.as_deref());
+    if deleting && let Some(ready) = wanted.first_mut() {
+        ready.message = format!("{}; {}", held_by(uses), ready.message);
+    }
+    ClusterConnectionStatus {
+        observed_generation: generation,
+        conditions: conditions::set(&old.conditions, wanted, generation, now),
+        fsid,
+        epoch: kept.epoch.max(epoch),
+        release: kept.release,
+        require_osd_release: view
+            .map(|view| view.map().require_osd_release_name.clone())
+            .or(kept.require_osd_release),
+        pools: Some(count(uses)),
+        missing_permissions: kept.missing_permissions,
+        leftovers: if view.is_some() {
+            leftovers.to_vec()
+        } else {
+            kept.leftovers
+        },
+        leader: old.leader.clone(),
+    }
+}
+
+/// The pools that are managed: those that have one.
+fn count(uses: &[PoolUse]) -> i32 {
+    i32::try_from(uses.iter().filter(|pool| pool.has_pool).count()).unwrap_or(i32::MAX)
+}
+
+fn conditions_of(standing: &Standing, fsid: Option<&str>) -> Vec<NewCondition> {
+    use ConditionStatus::{False, True, Unknown};
+    use ConditionType::{Ready, Reconciling, Stalled};
+    match standing {
+        Standing::Connecting { message } => vec![
+            NewCondition::new(Ready, Unknown, Reason::Connecting, message.clone()),
+            NewCondition::new(Reconciling, True, Reason::Connecting, message.clone()),
+        ],
+        Standing::Connected { user, observe_only } => {
+            let cluster = fsid.unwrap_or_default();
+            let nothing = if *observe_only {
+                "; management is Observe: nothing is changed"
+            } else {
+                ""
+            };
+            let message = format!("connected to cluster {cluster} as client.{user}{nothing}");
+            vec![NewCondition::new(Ready, True, Reason::Connected, message)]
+        }
+        Standing::Failed(problem) => {
+            let message = || problem.message.clone();
+            let second = if problem.passes() {
+                NewCondition::new(Reconciling, True, Reason::ProgressingWithRetry, message())
+            } else {
+                NewCondition::new(Stalled, True, problem.reason, message())
+            };
+            vec![
+                NewCondition::new(Ready, False, problem.reason, message()),
+                second,
+            ]
+        }
+    }
+}
+
+/// Who keeps a deleted connection: the finalizer says that somebody does.
+fn held_by(uses: &[PoolUse]) -> String {
+    const NAMED: usize = 5;
+    let mut holders: Vec<String> = uses
+        .iter()
+        .filter(|pool| pool.has_finalizer)
+        .map(|pool| format!("{}/{}", pool.namespace, pool.name))
+        .collect();
+    holders.sort();
+    let more = holders.len().saturating_sub(NAMED);
+    holders.truncate(NAMED);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    format!(
+        "deleted, and kept for the CephPools that still need it: {}{more}",
+        holders.join(", ")
+    )
+}
+
+/// The pools under a private name whose random part no CephPool records, by name.
+pub fn leftovers(view: &ClusterView, recorded: &BTreeSet<String>) -> Vec<String> {
+    let mut found: Vec<String> = view
+        .map()
+        .pools
+        .values()
+        .map(|pool| &pool.name)
+        .filter(|name| nonce_of(name).is_some_and(|nonce| !recorded.contains(nonce)))
+        .map(ToString::to_string)
+        .collect();
+    found.sort();
+    found.truncate(MOST_LEFTOVERS);
+    found
+}
+
+/// The random part of a private name; `None` for any other name.
+fn nonce_of(name: &PoolName) -> Option<&str> {
+    [PRIVATE_NEW, PRIVATE_DELETE]
+        .iter()
+        .find_map(|infix| name.as_str().rsplit_once(infix))
+        .map(|(_, nonce)| nonce)
+}
+
+/// When a status is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Now.
+    Now,
+    /// Not before this much more time has gone.
+    After(Duration),
+    /// There is nothing new.
+    Never,
+}
+
+/// Whether a status is worth a write: at once where it says something else, after some seconds
+/// where only numbers of pools moved, and once a resync where only the epoch did.
+pub fn worth_writing(
+    old: &ClusterConnectionStatus,
+    new: &ClusterConnectionStatus,
+    since_last: Duration,
+    resync: Duration,
+) -> Write {
+    let wait = if old == new {
+        return Write::Never;
+    } else if with_numbers_of(new, old, false) == *old {
+        resync
+    } else if with_numbers_of(new, old, true) == *old {
+        COUNTS_EVERY
+    } else {
+        return Write::Now;
+    };
+    match wait.checked_sub(since_last) {
+        Some(left) if !left.is_zero() => Write::After(left),
+        Some(_) | None => Write::Now,
+    }
+}
+
+/// A status with the epoch, or also the numbers of pools, of another one.
+fn with_numbers_of(
+    status: &ClusterConnectionStatus,
+    other: &ClusterConnectionStatus,
+    counts_too: bool,
+) -> ClusterConnectionStatus {
+    let mut status = status.clone();
+    status.epoch = other.epoch;
+    if counts_too {
+        status.pools = other.pools;
+        status.leftovers.clone_from(&other.leftovers);
+    }
+    status
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,328 @@
+//! The reconcile of a `CephPool`. It never waits: it looks, hands the newest wish to the pool's
+//! run, computes the status and returns.
+//!
+//! * [`look`]: what is the case, and what is to be done; no writes
+//! * [`deletion`]: the same for an object that is deleted
+//! * [`tickets`]: which requests there are for it
+//! * this file: the order of the writes
+
+mod deletion;
+mod look;
+mod tickets;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::controller::Action;
+use kube::runtime::events::{Event, EventType};
+use kube::{Resource, ResourceExt};
+use tokio::time::{Instant, timeout};
+
+use self::look::Look;
+use super::file::WriteError;
+use super::pools::{GuardedPool, PoolEntry, Pools, key, retry_delay};
+use super::status::{self, Inputs, Standing};
+use super::{chain, record, requests};
+use crate::api::conditions::{self, ConditionType};
+use crate::api::crd::Kind;
+use crate::api::v1alpha1::{CephPool, Operation};
+use crate::metrics::ReconcileOutcome;
+use crate::request::collection::{PoolKey, PoolWork};
+use crate::request::user_request::UserRequest;
+
+/// Nothing in one look takes longer: the client's own retries could hang for minutes.
+const LOOK_LIMIT: Duration = Duration::from_secs(60);
+/// `status.observed` is written for its own sake at most this often.
+const OBSERVED_EVERY: Duration = Duration::from_secs(30);
+
+/// Why a look did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The object could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The record of a request could not be read or written.
+    #[error("cannot {what} the CephRequest {id}")]
+    Request {
+        /// What was tried.
+        what: &'static str,
+        /// Which one.
+        id: String,
+        /// Why not.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// It took too long.
+    #[error("the look at the pool took longer than {} s", LOOK_LIMIT.as_secs())]
+    TimedOut,
+    /// It panicked.
+    #[error("the look at the pool panicked")]
+    Panicked,
+}
+
+/// One look at one pool. Neither a panic nor a hanging call ends more than this look.
+pub async fn reconcile(object: Arc<GuardedPool>, pools: Arc<Pools>) -> Result<Action, Error> {
+    let started = Instant::now();
+    let pool = match &object.0 {
+        Ok(pool) => Arc::new(pool.clone()),
+        Err(invalid) => {
+            // The schema keeps such objects out; one from an older schema is left alone until it changes.
+            tracing::warn!(pool = object.name_any(), error = %invalid.error, "cannot read the CephPool");
+            return Ok(Action::await_change());
+        }
+    };
+    let result = match AssertUnwindSafe(timeout(LOOK_LIMIT, attend(&pools, &pool)))
+        .catch_unwind()
+        .await
+    {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(Error::TimedOut),
+        Err(_) => Err(Error::Panicked),
+    };
+    let outcome = match &result {
+        Ok(_) => ReconcileOutcome::Succeeded,
+        Err(Error::Write(WriteError::Moved | WriteError::Gone)) => ReconcileOutcome::Waiting,
+        Err(Error::TimedOut) => ReconcileOutcome::TimedOut,
+        Err(Error::Panicked) => ReconcileOutcome::Panicked,
+        Err(Error::Write(WriteError::Api { .. }) | Error::Request { .. }) => ReconcileOutcome::Failed,
+    };
+    pools.metrics.reconciled(Kind::CephPool, outcome, started.elapsed());
+    match result {
+        // Somebody was faster: the event of that change, or this, brings the next look.
+        Err(Error::Write(WriteError::Moved)) => {
+            let entry = pools.entry(&key(pool.as_ref()), &pool);
+            let work = pools.collection.pool(&key(pool.as_ref()));
+            let mut state = work.state();
+            if !state.running {
+                // The record is read again from the object as it is now.
+                state.record = None;
+            }
+            drop(state);
+            drop(entry);
+            Ok(Action::requeue(Duration::from_millis(50)))
+        }
+        Err(Error::Write(WriteError::Gone)) => Ok(Action::await_change()),
+        other => other,
+    }
+}
+
+async fn attend(pools: &Arc<Pools>, seen: &Arc<CephPool>) -> Result<Action, Error> {
+    let key = key(seen.as_ref());
+    let entry = pools.entry(&key, seen);
+    let work = pools.collection.pool(&key);
+    let object = {
+        let mut file = entry.file.lock().await;
+        file.refresh(seen);
+        Arc::clone(file.object())
+    };
+    if object.metadata.uid.as_deref() != Some(key.uid.as_str()) {
+        return Ok(Action::await_change());
+    }
+    tickets::resume(pools, &entry, &work, &object).await?;
+    let look = if object.metadata.deletion_timestamp.is_some() {
+        if !object.finalizers().iter().any(|name| name == crate::api::v1alpha1::FINALIZER_POOL) {
+            return Ok(Action::await_change());
+        }
+        deletion::look(pools, &entry, &work, &key, &object)
+    } else {
+        look::look(pools, &entry, &work, &key, &object)
+    };
+    write(pools, &entry, &work, &object, look).await
+}
+
+/// Writes what a look has come to: requests that ended first, then the status, then the metadata.
+async fn write(
+    pools: &Arc<Pools>,
+    entry: &Arc<PoolEntry>,
+    work: &PoolWork,
+    object: &CephPool,
+    look: Look,
+) -> Result<Action, Error> {
+    let Look {
+        standing,
+        plan,
+        seen,
+        pool_name,
+        requeue,
+        record,
+        finalizer,
+        quiet,
+    } = look;
+    if quiet {
+        return Ok(Action::requeue(requeue));
+    }
+    let now = Timestamp::now();
+    let ended: Vec<UserRequest> = {
+        let state = work.state();
+        let ended = state.requests.iter().filter(|request| request.is_complete());
+        ended.cloned().collect()
+    };
+    for request in &ended {
+        finish(pools, entry, object, request).await?;
+    }
+    let (newest, rejections) = {
+        let state = work.state();
+        (state.newest().cloned(), state.rejections.clone())
+    };
+    let (refresh_observed, corrected) = {
+        let side = entry.side();
+        let due = side.observed_at.is_none_or(|at| at.elapsed() >= OBSERVED_EVERY);
+        (due, side.corrected.clone())
+    };
+    let mut file = entry.file.lock().await;
+    let before = file.object().status.clone();
+    let status = status::compute(&Inputs {
+        object: file.object(),
+        standing: standing.clone(),
+        record: record.as_ref(),
+        pool_name: pool_name.as_deref(),
+        request: newest.as_ref(),
+        plan: plan.as_ref(),
+        rejections: &rejections,
+        seen: seen.as_ref().map(|(pool, rule)| (pool.as_ref(), rule.clone())),
+        refresh_observed,
+        corrected,
+        now,
+    });
+    let stale_observed = seen.is_some() && !refresh_observed && {
+        let mut later = status.clone();
+        later.observed.clone_from(&before.as_ref().and_then(|before| before.observed.clone()));
+        later.observed == status.observed
+    };
+    let observed_written = before.as_ref().and_then(|before| before.observed.as_ref()) != status.observed.as_ref();
+    file.write_status(status.clone()).await?;
+    {
+        let mut side = entry.side();
+        side.corrected = None;
+        if observed_written {
+            side.observed_at = Some(Instant::now());
+        }
+        if matches!(standing, Standing::InSync { .. }) {
+            side.settled = object.metadata.generation;
+            side.failures = 0;
+            side.next_try = None;
+            side.retry_rejected = None;
+            side.rejected_tries = 0;
+        }
+    }
+    work.state().requests.retain(|request| {
+        !ended.iter().any(|ended| ended.id == request.id && request.is_complete())
+    });
+    if let Some(record) = &record {
+        let present = file.object().annotations().get(crate::api::v1alpha1::ANNOTATION_POOL).cloned();
+        let annotation = match record::annotation(record) {
+            Some(annotation) => Some(annotation),
+            None if record.identity.is_none() => None,
+            None => present,
+        };
+        file.write_metadata(annotation.as_deref(), finalizer).await?;
+    }
+    let object = Arc::clone(file.object());
+    drop(file);
+    tell(pools, entry, &object, &status).await;
+    if !ended.is_empty()
+        && let Err(error) = requests::prune(&pools.client, &object, now).await
+    {
+        tracing::warn!(pool = object.name_any(), error = chain(&error), "cannot remove old CephRequests");
+    }
+    let wait = if stale_observed { requeue.min(OBSERVED_EVERY) } else { requeue };
+    Ok(Action::requeue(wait))
+}
+
+/// Writes the end of a request into its record, and remembers what the next one has to know.
+async fn finish(
+    pools: &Pools,
+    entry: &PoolEntry,
+    object: &CephPool,
+    request: &UserRequest,
+) -> Result<(), Error> {
+    if entry.side().recorded.contains(&request.id) {
+        requests::complete(&pools.client, object, request)
+            .await
+            .map_err(|source| Error::Request {
+                what: "complete",
+                id: request.id.clone(),
+                source: Box::new(source),
+            })?;
+    }
+    if let Some(outcome) = request.outcome {
+        pools.metrics.request(request.operation, outcome);
+    }
+    let mut side = entry.side();
+    if request.operation == Operation::Correct {
+        side.correction = Some(request.clone());
+    }
+    side.failed = (request.outcome == Some(crate::api::v1alpha1::Outcome::Failed))
+        .then(|| (request.generation, request.id.clone()));
+    Ok(())
+}
+
+/// An event when the reason of `Ready` is another one than before. Never on every loop.
+async fn tell(
+    pools: &Pools,
+    entry: &PoolEntry,
+    object: &CephPool,
+    status: &crate::api::v1alpha1::CephPoolStatus,
+) {
+    let Some(ready) = conditions::find(&status.conditions, ConditionType::Ready) else {
+        return;
+    };
+    {
+        let mut side = entry.side();
+        if side.told.as_deref() == Some(ready.reason.as_str()) {
+            return;
+        }
+        side.told = Some(ready.reason.clone());
+    }
+    let stalled = conditions::is_true(&status.conditions, ConditionType::Stalled);
+    let retrying = conditions::find(&status.conditions, ConditionType::Reconciling)
+        .is_some_and(|condition| condition.reason == "ProgressingWithRetry");
+    let mut note = ready.message.clone();
+    let limit = 1000;
+    if note.len() > limit {
+        let mut end = limit;
+        while !note.is_char_boundary(end) {
+            end -= 1;
+        }
+        note.truncate(end);
+    }
+    let event = Event {
+        type_: if stalled || retrying { EventType::Warning } else { EventType::Normal },
+        reason: ready.reason.clone(),
+        note: Some(note),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
+    publish(pools, object, &event).await;
+}
+
+async fn publish(pools: &Pools, object: &CephPool, event: &Event) {
+    let reference: ObjectReference = object.object_ref(&());
+    if let Err(error) = pools.recorder.publish(event, &reference).await {
+        tracing::warn!(pool = object.name_any(), error = chain(&error), "cannot publish an event");
+    }
+}
+
+/// What to do after a look that failed: try again, ever more slowly.
+pub fn again_after_error(object: &Arc<GuardedPool>, error: &Error, pools: &Pools) -> Action {
+    let failures = match &object.0 {
+        Ok(pool) => {
+            let entry = pools.entry(&key(pool), &Arc::new(pool.clone()));
+            let mut side = entry.side();
+            side.failures = side.failures.saturating_add(1);
+            side.failures
+        }
+        Err(_) => 6,
+    };
+    tracing::warn!(pool = object.name_any(), error = chain(error), "cannot look after the pool; trying again");
+    Action::requeue(retry_delay(failures))
+}
+
+/// The key of a pool, for those who only have the object.
+pub fn pool_key(object: &CephPool) -> PoolKey {
+    key(object)
+}

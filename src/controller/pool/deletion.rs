@@ -1,0 +1,191 @@
+//! The look at an object that is deleted while its creation is not finished.
+//!
+//! A published pool stays, with its mark: that is `deletionPolicy: Retain`. A pool that was
+//! never published goes with its object: it has only its private name and cannot hold data.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::look::{Look, access, known_record, observes, wanted_name};
+use super::tickets;
+use crate::api::v1alpha1::{CephPool, Operation, RequestState};
+use crate::controller::file::is_paused;
+use crate::controller::journal::PoolJournal;
+use crate::controller::pools::{PoolEntry, Pools};
+use crate::controller::status::Standing;
+use crate::request::collection::{PoolKey, PoolWork};
+use crate::request::executor::RunEnd;
+use crate::request::factory::Next;
+use crate::request::pool_factory::discard_round;
+use crate::request::preview::Plan;
+use crate::request::user_request::UserRequest;
+use crate::request::wish::Wish;
+
+/// How soon a blocked deletion is looked at again.
+const AGAIN: Duration = Duration::from_secs(30);
+/// A creation whose answer never came may still be executed: so long its object stays, so that the pool would be seen.
+const LATE: Duration = Duration::from_secs(30);
+
+/// Looks at a deleted object that still has our finalizer.
+pub(super) fn look(
+    pools: &Arc<Pools>,
+    entry: &Arc<PoolEntry>,
+    work: &PoolWork,
+    key: &PoolKey,
+    object: &Arc<CephPool>,
+) -> Look {
+    let record = known_record(work, object);
+    if work.state().running {
+        return Look {
+            record: Some(record),
+            finalizer: true,
+            ..Look::at(Standing::Deleting, AGAIN)
+        };
+    }
+    tickets::fail_open(work, "the object was deleted");
+    if !record.unpublished {
+        return released(record);
+    }
+    let base = record.private_base.clone().unwrap_or_else(|| wanted_name(object));
+    let wish = Wish::for_removal(
+        pools.owner(key),
+        base,
+        object.metadata.generation.unwrap_or_default(),
+        record.clone(),
+    );
+    let blocked = |message: String| Look {
+        record: Some(record.clone()),
+        finalizer: true,
+        ..Look::at(Standing::DeletionBlocked { message }, AGAIN)
+    };
+    let give_up = format!(
+        "to give it up, remove {} from the object's finalizers, and the pool {} by hand",
+        crate::api::v1alpha1::FINALIZER_POOL,
+        wish.private_name()
+    );
+    if is_paused(object) {
+        return blocked(
+            "paused by the annotation poolwright.dev/paused, and its unfinished pool is still there; remove the \
+             annotation to go on"
+                .to_owned(),
+        );
+    }
+    let session = match pools.registry.session(&object.spec.connection_ref.name) {
+        Ok(session) => session,
+        Err(none) => {
+            return blocked(format!(
+                "the unfinished pool cannot be removed: {}; {give_up}",
+                none.message
+            ));
+        }
+    };
+    if observes(&session) {
+        return blocked(format!(
+            "the connection only observes, so the unfinished pool is not removed; {give_up}"
+        ));
+    }
+    let view = match session.usable_view() {
+        Ok(view) => view,
+        Err(why) => {
+            return blocked(format!(
+                "the unfinished pool cannot be removed: {why}; {give_up}"
+            ));
+        }
+    };
+    let next = discard_round(&wish, &view);
+    if let Some(refusal) = next.refusals.first() {
+        tracing::warn!(pool = %key, message = refusal.message, "not removing a pool that is not ours");
+        return released(record);
+    }
+    if next.round.is_empty() {
+        return absent(entry, work, object, record);
+    }
+    if work.state().end == Some(RunEnd::Rejected) {
+        let words: Vec<String> = {
+            let state = work.state();
+            let words = state.rejections.iter().map(|rejection| rejection.text.trim().to_owned());
+            words.collect()
+        };
+        work.state().rejections.clear();
+        work.state().end = None;
+        return blocked(format!(
+            "Ceph refuses to remove the unfinished, empty pool {}: {}; allow it with `ceph config set mon \
+             mon_allow_pool_delete true` and the mon capability: allow command \"osd pool rm\"; or {give_up}",
+            wish.private_name(),
+            words.join("; ")
+        ));
+    }
+    remove(pools, entry, work, key, wish, next, access(&session, true));
+    Look {
+        record: Some(record),
+        finalizer: true,
+        ..Look::at(Standing::Deleting, AGAIN)
+    }
+}
+
+/// Starts the run that removes the private pool.
+fn remove(
+    pools: &Arc<Pools>,
+    entry: &Arc<PoolEntry>,
+    work: &PoolWork,
+    key: &PoolKey,
+    wish: Wish,
+    next: Next,
+    access: crate::request::executor::Access,
+) {
+    let plan = Plan {
+        now: next,
+        later: Vec::new(),
+        converges: true,
+    };
+    {
+        let mut state = work.state();
+        let id = uuid::Uuid::new_v4().to_string();
+        let request = UserRequest::new(id, Operation::Delete, wish.generation, &wish, &plan, Timestamp::now());
+        state.requests.push(request);
+        state.wish = Some(Arc::new(wish));
+    }
+    let journal = PoolJournal::new(Arc::clone(pools), Arc::clone(entry), key.clone(), true);
+    pools.collection.start(key, access, Arc::new(journal));
+}
+
+/// The private pool is not in the map: it was removed, or never made, or is still to be made by a command
+/// whose answer was lost.
+fn absent(
+    entry: &PoolEntry,
+    work: &PoolWork,
+    object: &CephPool,
+    record: crate::request::wish::Record,
+) -> Look {
+    let unanswered = record.identity.is_none()
+        && object
+            .status
+            .as_ref()
+            .and_then(|status| status.request.as_ref())
+            .is_some_and(|request| {
+                request.operation == Operation::Create && request.state != RequestState::Complete
+            });
+    let since = *entry.side().deleting_since.get_or_insert_with(Instant::now);
+    let removed = work.state().end == Some(RunEnd::InSync);
+    if unanswered && !removed && since.elapsed() < LATE {
+        return Look {
+            record: Some(record),
+            finalizer: true,
+            quiet: true,
+            ..Look::at(Standing::Deleting, LATE.saturating_sub(since.elapsed()))
+        };
+    }
+    released(record)
+}
+
+/// Nothing is left to do in Ceph: the object may go.
+fn released(record: crate::request::wish::Record) -> Look {
+    Look {
+        record: Some(record),
+        finalizer: false,
+        ..Look::at(Standing::Deleting, AGAIN)
+    }
+}

@@ -1,0 +1,231 @@
+//! What is kept in memory about each `CephPool`, and what all reconciles share.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::events::Recorder;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, Client, Resource, ResourceExt};
+use k8s_openapi::api::core::v1::Namespace;
+use tokio::time::Instant;
+
+use super::file::PoolFile;
+use super::registry::{Registry, Session};
+use crate::api::conditions::{self, ConditionType};
+use crate::api::v1alpha1::{CephPool, Verb};
+use crate::ceph::types::PoolName;
+use crate::metrics::Metrics;
+use crate::request::collection::{PoolKey, RequestCollection};
+use crate::request::refusal::Refusal;
+use crate::request::ownership::Owner;
+use crate::request::user_request::UserRequest;
+
+/// A pool as it is watched: one that does not parse must not blind us to the others.
+pub type GuardedPool = DeserializeGuard<CephPool>;
+
+/// What all looks at pools share.
+pub struct Pools {
+    /// The API server.
+    pub client: Client,
+    /// The connections' sessions.
+    pub registry: Registry,
+    /// The work on the pools.
+    pub collection: RequestCollection,
+    /// The objects.
+    pub objects: Store<GuardedPool>,
+    /// The namespaces' labels, for grants by selector.
+    pub namespaces: Store<PartialObjectMeta<Namespace>>,
+    /// The control plane, in the marks.
+    pub instance: String,
+    /// Events on the objects.
+    pub recorder: Recorder,
+    /// Counts.
+    pub metrics: Metrics,
+    entries: Mutex<HashMap<PoolKey, Arc<PoolEntry>>>,
+}
+
+/// What is kept about one object.
+pub struct PoolEntry {
+    /// The only way to write it.
+    pub file: tokio::sync::Mutex<PoolFile>,
+    side: Mutex<Side>,
+}
+
+/// What a look leaves for the next one.
+#[derive(Debug, Default)]
+pub struct Side {
+    /// Whether an open request of an earlier process was looked for.
+    pub resumed: bool,
+    /// The generation that was in sync last: what differs from it now is drift.
+    pub settled: Option<i64>,
+    /// The value of `reconcile-requested-at` that was acted on.
+    pub token: Option<String>,
+    /// Runs that ended for a passing reason, one after the other.
+    pub failures: u32,
+    /// When the next run may start.
+    pub next_try: Option<Instant>,
+    /// When refused commands may be tried again, and how often they were.
+    pub retry_rejected: Option<Instant>,
+    /// How often refused commands were tried again.
+    pub rejected_tries: u32,
+    /// The request that corrections of this generation share.
+    pub correction: Option<UserRequest>,
+    /// Corrections that the status does not tell of yet.
+    pub corrected: Option<(BTreeSet<String>, Timestamp)>,
+    /// When `status.observed` was written last.
+    pub observed_at: Option<Instant>,
+    /// The last request that failed, for `retryOf`.
+    pub failed: Option<(i64, String)>,
+    /// Requests whose `CephRequest` is there.
+    pub recorded: BTreeSet<String>,
+    /// When the deletion of an object with an unfinished creation was first looked at.
+    pub deleting_since: Option<Instant>,
+    /// The reason of the last event, so that events come on changes only.
+    pub told: Option<String>,
+}
+
+impl PoolEntry {
+    /// What the last look left. Never held over an `await`.
+    pub fn side(&self) -> MutexGuard<'_, Side> {
+        self.side.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pools {
+    /// Puts together what the looks share.
+    #[expect(clippy::too_many_arguments, reason = "each is one thing of the shell, named at the one place that calls this")]
+    pub fn new(
+        client: Client,
+        registry: Registry,
+        collection: RequestCollection,
+        objects: Store<GuardedPool>,
+        namespaces: Store<PartialObjectMeta<Namespace>>,
+        instance: String,
+        recorder: Recorder,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            client,
+            registry,
+            collection,
+            objects,
+            namespaces,
+            instance,
+            recorder,
+            metrics,
+            entries: Mutex::default(),
+        }
+    }
+
+    /// What is kept about an object.
+    pub fn entry(&self, key: &PoolKey, object: &Arc<CephPool>) -> Arc<PoolEntry> {
+        let mut entries = self.entries();
+        let entry = entries.entry(key.clone()).or_insert_with(|| {
+            let api = Api::namespaced(self.client.clone(), &key.namespace);
+            let ready = object
+                .status
+                .as_ref()
+                .and_then(|status| conditions::find(&status.conditions, ConditionType::Ready));
+            Arc::new(PoolEntry {
+                file: tokio::sync::Mutex::new(PoolFile::new(api, Arc::clone(object))),
+                side: Mutex::new(Side {
+                    settled: ready
+                        .filter(|ready| ready.status == "True")
+                        .and_then(|ready| ready.observed_generation),
+                    token: object
+                        .status
+                        .as_ref()
+                        .and_then(|status| status.last_handled_reconcile_at.clone()),
+                    told: ready.map(|ready| ready.reason.clone()),
+                    ..Side::default()
+                }),
+            })
+        });
+        Arc::clone(entry)
+    }
+
+    /// Forgets the objects of this name that are gone: all but the one with the uid that is left.
+    pub fn forget(&self, object: &ObjectRef<GuardedPool>, left: Option<&str>) {
+        let namespace = object.namespace.as_deref().unwrap_or_default();
+        let gone: Vec<PoolKey> = self
+            .entries()
+            .keys()
+            .filter(|key| {
+                key.name == object.name && key.namespace == namespace && Some(key.uid.as_str()) != left
+            })
+            .cloned()
+            .collect();
+        for key in gone {
+            self.entries().remove(&key);
+            self.collection.forget(&key);
+        }
+    }
+
+    /// The owner that the mark of an object's pool names.
+    pub fn owner(&self, key: &PoolKey) -> Owner {
+        Owner {
+            instance: self.instance.clone(),
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+        }
+    }
+
+    /// Whether the connection's owner lets this namespace do this to a pool of this name.
+    pub fn granted(
+        &self,
+        session: &Session,
+        namespace: &str,
+        pool: &PoolName,
+        verb: Verb,
+    ) -> Result<(), Refusal> {
+        let labels: BTreeMap<String, String> = self
+            .namespaces
+            .get(&ObjectRef::new(namespace))
+            .map(|found| found.labels().clone())
+            .unwrap_or_default();
+        super::grants::permits(&session.spec, namespace, &labels, pool, verb).map_err(|denied| {
+            Refusal::new(
+                crate::api::conditions::Reason::NotGranted,
+                None,
+                denied.to_string(),
+            )
+        })
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<PoolKey, Arc<PoolEntry>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Pools {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Pools")
+            .field("instance", &self.instance)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The key of an object.
+pub fn key(object: &impl Resource) -> PoolKey {
+    let meta = object.meta();
+    PoolKey {
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        name: meta.name.clone().unwrap_or_default(),
+        uid: meta.uid.clone().unwrap_or_default(),
+    }
+}
+
+/// The verb that a change of a pool needs.
+pub fn verb(has_pool: bool) -> Verb {
+    if has_pool { Verb::Update } else { Verb::Create }
+}
+
+/// A second, doubled with every failure up to a minute.
+pub fn retry_delay(failures: u32) -> Duration {
+    Duration::from_secs(1_u64.checked_shl(failures.min(6)).unwrap_or(60).min(60))
+}

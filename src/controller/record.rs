@@ -1,0 +1,153 @@
+//! What is written down about a pool, out of its object and back into it. Pure.
+//!
+//! The status is the record; the annotation `poolwright.dev/pool` is the part of it that
+//! survives a lost status. Users can write annotations, so an identity that only the annotation
+//! names counts together with the mark on the pool, never alone.
+
+use std::collections::BTreeSet;
+
+use kube::ResourceExt;
+
+use crate::api::v1alpha1::{ANNOTATION_POOL, CephPool};
+use crate::ceph::types::{CreateTime, Fsid, PoolId, PoolIdentity, PoolName};
+use crate::request::wish::Record;
+
+/// Words drawn by the caller, for an object of which nothing is recorded yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fresh {
+    /// For the private name.
+    pub nonce: String,
+    /// For the mark.
+    pub claim: String,
+}
+
+/// Reads the record of an object.
+pub fn from_object(pool: &CephPool, fresh: Fresh) -> Record {
+    let status = pool.status.as_ref();
+    let annotated = pool
+        .annotations()
+        .get(ANNOTATION_POOL)
+        .and_then(|text| parse_annotation(text));
+    let in_status = status.and_then(|status| {
+        Some(PoolIdentity {
+            fsid: Fsid::new(status.fsid.as_deref()?),
+            id: PoolId(status.pool_id?),
+            create_time: CreateTime(status.pool_create_time?),
+        })
+    });
+    let nonce = status
+        .and_then(|status| status.request.as_ref())
+        .and_then(|request| request.nonce.clone());
+    // The claim belongs to the pool it was recorded with.
+    let claim = annotated
+        .as_ref()
+        .filter(|(identity, _)| in_status.as_ref().is_none_or(|known| known == identity))
+        .map(|(_, claim)| claim.clone());
+    Record {
+        identity_proven: in_status.is_some(),
+        identity: in_status.or_else(|| annotated.map(|(identity, _)| identity)),
+        claim_recorded: claim.is_some(),
+        claim: claim.unwrap_or(fresh.claim),
+        unpublished: nonce.is_some(),
+        private_base: nonce
+            .is_some()
+            .then(|| status.and_then(|status| status.pool_name.clone()))
+            .flatten()
+            .map(PoolName::new),
+        nonce: nonce.unwrap_or(fresh.nonce),
+        applied: status.map_or_else(BTreeSet::new, |status| {
+            status.applied_fields.iter().cloned().collect()
+        }),
+    }
+}
+
+/// The annotation that a record asks for; none before a pool is known.
+pub fn annotation(record: &Record) -> Option<String> {
+    let identity = record.identity.as_ref().filter(|_| record.identity_proven)?;
+    Some(format!("{identity}/{}", record.claim))
+}
+
+/// `<fsid>/<id>/<create time>/<claim>`.
+fn parse_annotation(text: &str) -> Option<(PoolIdentity, String)> {
+    let (identity, claim) = text.rsplit_once('/')?;
+    if claim.is_empty() {
+        return None;
+    }
+    Some((identity.parse().ok()?, claim.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::v1alpha1::{CephPoolStatus, PoolRequestStatus};
+
+    fn fresh() -> Fresh {
+        Fresh {
+            nonce: "new".into(),
+            claim: "drawn".into(),
+        }
+    }
+
+    fn object(annotation: Option<&str>, status: Option<CephPoolStatus>) -> CephPool {
+        let mut pool = CephPool {
+            status,
+            ..CephPool::default()
+        };
+        if let Some(text) = annotation {
+            pool.annotations_mut()
+                .insert(ANNOTATION_POOL.into(), text.into());
+        }
+        pool
+    }
+
+    fn status() -> CephPoolStatus {
+        CephPoolStatus {
+            fsid: Some("f".into()),
+            pool_id: Some(7),
+            pool_create_time: Some(9),
+            ..CephPoolStatus::default()
+        }
+    }
+
+    /// The annotation alone is a hint, the status is proof, and the two must agree on a claim.
+    #[test]
+    fn identities() {
+        let record = from_object(&object(Some("f/7/9/c"), None), fresh());
+        assert!(record.identity.is_some() && !record.identity_proven);
+        assert_eq!((record.claim.as_str(), record.claim_recorded), ("c", true));
+        assert_eq!(annotation(&record), None);
+
+        let record = from_object(&object(Some("f/7/9/c"), Some(status())), fresh());
+        assert!(record.identity_proven);
+        assert_eq!(annotation(&record).as_deref(), Some("f/7/9/c"));
+
+        let record = from_object(&object(Some("f/8/9/c"), Some(status())), fresh());
+        assert_eq!(record.identity.as_ref().map(|known| known.id), Some(PoolId(7)));
+        assert_eq!(
+            (record.claim.as_str(), record.claim_recorded),
+            ("drawn", false)
+        );
+
+        let record = from_object(&object(Some("nonsense"), None), fresh());
+        assert_eq!(record.identity, None);
+    }
+
+    /// A nonce in the status means that a creation is not finished.
+    #[test]
+    fn unfinished_creations() {
+        let record = from_object(&object(None, None), fresh());
+        assert!(!record.unpublished && record.nonce == "new");
+        let begun = CephPoolStatus {
+            pool_name: Some("foo".into()),
+            request: Some(PoolRequestStatus {
+                nonce: Some("ab12".into()),
+                ..PoolRequestStatus::default()
+            }),
+            ..CephPoolStatus::default()
+        };
+        let record = from_object(&object(None, Some(begun)), fresh());
+        assert!(record.unpublished);
+        assert_eq!(record.nonce, "ab12");
+        assert_eq!(record.private_base, Some(PoolName::new("foo")));
+    }
+}

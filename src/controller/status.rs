@@ -1,0 +1,514 @@
+//! The status of a `CephPool` as one pure function of what is known.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use crate::api::conditions::{self, ConditionStatus, ConditionType, NewCondition, Reason};
+use crate::api::v1alpha1::{
+    CephPool, CephPoolStatus, DriftStatus, ObservedPool, PendingChange, PoolRequestStatus, PoolType,
+};
+use crate::ceph::errno::Verdict;
+use crate::ceph::osd_map::{Pool, PoolKind};
+use crate::ceph::settings::{SETTINGS, Shown};
+use crate::ceph::types::Epoch;
+use crate::request::executor::Rejection;
+use crate::request::refusal::Refusal;
+use crate::request::preview::Plan;
+use crate::request::round::Step;
+use crate::request::user_request::UserRequest;
+use crate::request::wish::Record;
+
+/// The longest message of a condition that Kubernetes takes is 32 KiB; people read less.
+const MESSAGE_LIMIT: usize = 2048;
+
+/// What a look at a pool has come to.
+#[derive(Clone, Debug)]
+pub enum Standing {
+    /// The plan is empty and the pool is there.
+    InSync {
+        /// The view's epoch.
+        epoch: Epoch,
+        /// Said beside, such as an application that is enabled and not in the manifest.
+        note: Option<String>,
+    },
+    /// The plan is empty, and placement groups of a new pool are still being created.
+    Creating,
+    /// A run is under way.
+    Working,
+    /// It will be tried again by itself.
+    Retrying {
+        /// Why it did not work.
+        reason: Reason,
+        /// The same in a sentence.
+        message: String,
+    },
+    /// It waits for something that is not wrong, such as the first view.
+    Waiting {
+        /// For what.
+        reason: Reason,
+        /// The same in a sentence.
+        message: String,
+    },
+    /// Nothing more happens until something changes; the first one names the reason.
+    Refused(Vec<Refusal>),
+    /// Ceph refused commands.
+    Rejected(Vec<Rejection>),
+    /// Somebody else keeps changing fields.
+    Contested {
+        /// The field.
+        field: String,
+        /// What it is set to.
+        observed: String,
+        /// When it is corrected again.
+        until: Timestamp,
+    },
+    /// Something was left after the longest allowed number of rounds.
+    NotConverging,
+    /// Only observed, and different from the manifest.
+    Differs,
+    /// Paused by its annotation.
+    Paused,
+    /// Deleted, and its private pool cannot be removed yet.
+    DeletionBlocked {
+        /// Why, and what to do.
+        message: String,
+    },
+    /// Deleted, and its private pool is being removed.
+    Deleting,
+}
+
+/// All that a status is made of.
+#[derive(Clone, Debug)]
+pub struct Inputs<'a> {
+    /// The object with its old status.
+    pub object: &'a CephPool,
+    /// What the look has come to.
+    pub standing: Standing,
+    /// What is recorded of the pool.
+    pub record: Option<&'a Record>,
+    /// The name the pool is published under.
+    pub pool_name: Option<&'a str>,
+    /// The newest request.
+    pub request: Option<&'a UserRequest>,
+    /// What is left to do.
+    pub plan: Option<&'a Plan>,
+    /// What Ceph refused, for the words in `pending`.
+    pub rejections: &'a [Rejection],
+    /// The pool as the view shows it, with the name of its rule.
+    pub seen: Option<(&'a Pool, String)>,
+    /// Whether `observed` may be written for its own sake: at most every 30 s.
+    pub refresh_observed: bool,
+    /// Corrections made since the old status: their fields and when.
+    pub corrected: Option<(BTreeSet<String>, Timestamp)>,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// Computes the status. The same inputs give the same status; a time changes only with what it tells.
+pub fn compute(inputs: &Inputs<'_>) -> CephPoolStatus {
+    let old = inputs.object.status.clone().unwrap_or_default();
+    let generation = inputs.object.metadata.generation;
+    let conditions = conditions(inputs, &old);
+    let paused = matches!(inputs.standing, Standing::Paused);
+    let identity = inputs
+        .record
+        .and_then(|record| record.identity.as_ref().filter(|_| record.identity_proven));
+    let conditions = conditions::set(
+        &old.conditions,
+        conditions,
+        if paused {
+            old.observed_generation.or(Some(-1))
+        } else {
+            generation
+        },
+        &Time(inputs.now),
+    );
+    let ended_at = inputs
+        .request
+        .and_then(|request| request.observed_epoch)
+        .map(|epoch| epoch.0);
+    let at = match inputs.standing {
+        Standing::InSync { epoch, .. } => Some(epoch.0),
+        _ => None,
+    };
+    let epoch = ended_at.and_then(|epoch| i64::try_from(epoch).ok());
+    CephPoolStatus {
+        observed_generation: if paused {
+            old.observed_generation.or(Some(-1))
+        } else {
+            generation
+        },
+        pool_id: identity.map(|identity| identity.id.0),
+        pool_name: pool_name(inputs, &old),
+        fsid: identity.map(|identity| identity.fsid.to_string()),
+        pool_create_time: identity.map(|identity| identity.create_time.0),
+        request_id: inputs
+            .request
+            .map(|request| request.id.clone())
+            .or_else(|| old.request_id.clone()),
+        observed_osd_epoch: epoch
+            .or(old.observed_osd_epoch)
+            .or_else(|| at.and_then(|epoch| i64::try_from(epoch).ok())),
+        request: request(inputs, &old),
+        pending: pending(inputs),
+        applied_fields: applied(inputs, &old),
+        drift: drift(inputs, &old),
+        observed: observed(inputs, &old, conditions != old.conditions),
+        last_handled_request_id: old.last_handled_request_id.clone(),
+        last_handled_reconcile_at: reconcile_token(inputs.object)
+            .or_else(|| old.last_handled_reconcile_at.clone()),
+        used_tokens: old.used_tokens.clone(),
+        conditions,
+    }
+}
+
+/// The value by which a person asked for another look, in our words or Flux's.
+pub fn reconcile_token(object: &CephPool) -> Option<String> {
+    use crate::api::v1alpha1::{ANNOTATION_FLUX_REQUESTED_AT, ANNOTATION_RECONCILE_REQUESTED_AT};
+    let annotations = object.annotations();
+    annotations
+        .get(ANNOTATION_RECONCILE_REQUESTED_AT)
+        .or_else(|| annotations.get(ANNOTATION_FLUX_REQUESTED_AT))
+        .cloned()
+}
+
+fn pool_name(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Option<String> {
+    match inputs.record {
+        // While a creation is not published this is what its private name begins with.
+        Some(record) if record.unpublished => record.private_base.as_ref().map(ToString::to_string),
+        Some(record) if record.identity.is_some() => inputs
+            .seen
+            .as_ref()
+            .map(|(pool, _)| pool.name.to_string())
+            .or_else(|| old.pool_name.clone()),
+        _ => inputs.pool_name.map(str::to_owned).or_else(|| old.pool_name.clone()),
+    }
+}
+
+fn conditions(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Vec<NewCondition> {
+    use ConditionStatus::{False, True, Unknown};
+    use ConditionType::{DeletionBlocked, Ready, Reconciling, Stalled};
+    let first_look = old
+        .conditions
+        .iter()
+        .all(|condition| condition.type_ != Ready.as_str());
+    let not_yet = if first_look { Unknown } else { False };
+    let both = |status, other, reason: Reason, message: &str| {
+        let message = shortened(message);
+        vec![
+            NewCondition::new(Ready, status, reason, message.clone()),
+            NewCondition::new(other, True, reason, message),
+        ]
+    };
+    match &inputs.standing {
+        Standing::InSync { epoch: _, note } => {
+            let name = inputs
+                .seen
+                .as_ref()
+                .map_or_else(String::new, |(pool, _)| format!("pool {} ", pool.name));
+            let mut message = format!("{name}is as declared");
+            if let Some(note) = note {
+                message = format!("{message}; {note}");
+            }
+            vec![NewCondition::new(Ready, True, Reason::Reconciled, shortened(&message))]
+        }
+        Standing::Creating => both(
+            not_yet,
+            Reconciling,
+            Reason::Progressing,
+            "waiting for the placement groups to be created; if it lasts, look for OSDs under the pool's CRUSH rule",
+        ),
+        Standing::Working => {
+            let message = inputs.request.map_or_else(
+                || "working".to_owned(),
+                |request| {
+                    format!(
+                        "{} (round {} of {})",
+                        request.headline,
+                        request.rounds_sent + 1,
+                        request.rounds_planned.max(request.rounds_sent + 1)
+                    )
+                },
+            );
+            both(not_yet, Reconciling, Reason::Progressing, &message)
+        }
+        Standing::Retrying { reason, message } => {
+            let message = shortened(message);
+            vec![
+                NewCondition::new(Ready, False, *reason, message.clone()),
+                NewCondition::new(Reconciling, True, Reason::ProgressingWithRetry, message),
+            ]
+        }
+        Standing::Waiting { reason, message } => both(not_yet, Reconciling, *reason, message),
+        Standing::Refused(refusals) => {
+            let reason = refusals.first().map_or(Reason::InvalidSpec, |refusal| refusal.reason);
+            both(False, Stalled, reason, &refusals_text(refusals))
+        }
+        Standing::Rejected(rejections) => {
+            let (reason, message) = rejections_text(rejections);
+            both(False, Stalled, reason, &message)
+        }
+        Standing::Contested {
+            field,
+            observed,
+            until,
+        } => both(
+            False,
+            Stalled,
+            Reason::Contested,
+            &format!(
+                "somebody else keeps setting {field} to {observed}; it is corrected again after {until:.0}. Find out who, \
+                 and let one of the two manage it: take {field} out of the manifest, or stop the other"
+            ),
+        ),
+        Standing::NotConverging => both(
+            False,
+            Stalled,
+            Reason::NotConverging,
+            "after the longest allowed number of rounds there was still something to do; see status.pending and the \
+             commands of the request",
+        ),
+        Standing::Differs => {
+            let message = differences(inputs);
+            vec![
+                NewCondition::new(Ready, False, Reason::Drifted, message.clone()),
+                NewCondition::new(Stalled, True, Reason::ObserveOnly, message),
+            ]
+        }
+        Standing::Paused => {
+            let before = conditions::find(&old.conditions, Ready).map(|ready| ready.status.as_str());
+            let status = match before {
+                Some("True") => True,
+                Some("False") => False,
+                _ => Unknown,
+            };
+            vec![NewCondition::new(
+                Ready,
+                status,
+                Reason::Paused,
+                "paused by the annotation poolwright.dev/paused: nothing is sent; remove it to go on",
+            )]
+        }
+        Standing::DeletionBlocked { message } => {
+            let message = shortened(message);
+            vec![
+                NewCondition::new(Ready, False, Reason::DeletionBlocked, message.clone()),
+                NewCondition::new(Stalled, True, Reason::DeletionBlocked, message.clone()),
+                NewCondition::new(DeletionBlocked, True, Reason::DeletionBlocked, message),
+            ]
+        }
+        Standing::Deleting => both(
+            False,
+            Reconciling,
+            Reason::Deleting,
+            "the object is deleted; the private pool that was never published is being removed",
+        ),
+    }
+}
+
+fn refusals_text(refusals: &[Refusal]) -> String {
+    let texts: Vec<String> = refusals
+        .iter()
+        .map(|refusal| match &refusal.field {
+            Some(field) => format!("{field}: {}", refusal.message),
+            None => refusal.message.clone(),
+        })
+        .collect();
+    texts.join("; ")
+}
+
+/// The field, Ceph's own words, and what to do.
+fn rejections_text(rejections: &[Rejection]) -> (Reason, String) {
+    let Some(first) = rejections.first() else {
+        return (Reason::Rejected, "Ceph refused a command".to_owned());
+    };
+    let (reason, remedy) = match first.verdict {
+        Verdict::Denied => (
+            Reason::PermissionDenied,
+            format!(
+                "give the Ceph user the mon capability: allow command \"{}\"",
+                first.command.prefix()
+            ),
+        ),
+        Verdict::Limit => (
+            Reason::LimitReached,
+            "ask for less, raise the limit, or add OSDs".to_owned(),
+        ),
+        Verdict::Guarded => (
+            Reason::Blocked,
+            "lift the guard it names, or take the field out of the manifest".to_owned(),
+        ),
+        Verdict::Accepted | Verdict::Later | Verdict::Refused => (
+            Reason::Rejected,
+            "change the field, or what it names in the cluster".to_owned(),
+        ),
+    };
+    let texts: Vec<String> = rejections
+        .iter()
+        .map(|rejection| {
+            format!(
+                "{}: Ceph refused {}: {} (code {})",
+                rejection.field,
+                rejection.desired,
+                rejection.text.trim(),
+                rejection.code
+            )
+        })
+        .collect();
+    (reason, format!("{}; {remedy}", texts.join("; ")))
+}
+
+/// What differs, for a person.
+fn differences(inputs: &Inputs<'_>) -> String {
+    let Some(plan) = inputs.plan else {
+        return "the pool differs from the manifest".to_owned();
+    };
+    if let Some(refusal) = plan.now.refusals.first() {
+        return shortened(&refusals_text(std::slice::from_ref(refusal)));
+    }
+    let texts: Vec<String> = unique(plan.steps())
+        .into_iter()
+        .map(|step| format!("{} is {} and should be {}", step.field, step.observed, step.desired))
+        .collect();
+    shortened(&format!("only observed: {}", texts.join("; ")))
+}
+
+fn unique<'a>(steps: impl Iterator<Item = &'a Step>) -> Vec<&'a Step> {
+    let mut seen = BTreeSet::new();
+    steps
+        .filter(|step| seen.insert((step.field.as_str(), step.desired.as_str())))
+        .collect()
+}
+
+fn request(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Option<PoolRequestStatus> {
+    let nonce = inputs
+        .record
+        .filter(|record| record.unpublished)
+        .map(|record| record.nonce.clone());
+    let Some(request) = inputs.request else {
+        return old.request.clone().map(|before| PoolRequestStatus { nonce, ..before });
+    };
+    // Between two rounds nothing is written, so the next one is what is about to happen.
+    let round = if request.is_complete() {
+        request.rounds_sent
+    } else {
+        request.rounds_sent + 1
+    };
+    Some(PoolRequestStatus {
+        id: request.id.clone(),
+        generation: request.generation,
+        operation: request.operation,
+        state: request.state,
+        headline: request.headline.clone(),
+        nonce,
+        round: i32::try_from(round).ok(),
+        started_at: Some(second(request.started_at)),
+        completed_at: request.completed_at.map(second),
+        awaited_epoch: request.awaited_epoch.and_then(|epoch| i64::try_from(epoch.0).ok()),
+        percent: Some(request.percent()),
+        error: request.error.clone(),
+    })
+}
+
+/// To the second, as Kubernetes keeps it: or the answer of a write would differ from what was sent.
+pub fn second(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+}
+
+fn pending(inputs: &Inputs<'_>) -> Vec<PendingChange> {
+    let Some(plan) = inputs.plan else {
+        return Vec::new();
+    };
+    let words = |step: &Step| {
+        inputs
+            .rejections
+            .iter()
+            .find(|rejection| rejection.command == step.command)
+            .map(|rejection| format!("Ceph refused it: {} (code {})", rejection.text.trim(), rejection.code))
+    };
+    let mut pending: Vec<PendingChange> = plan
+        .steps()
+        .map(|step| PendingChange {
+            field: step.field.clone(),
+            desired: Some(step.desired.clone()),
+            observed: Some(step.observed.clone()),
+            command: Some(step.command.to_line()),
+            reason: Some(words(step).unwrap_or_else(|| step.reason.clone())),
+        })
+        .collect();
+    pending.extend(plan.now.refusals.iter().map(|refusal| PendingChange {
+        field: refusal.field.clone().unwrap_or_else(|| "spec".to_owned()),
+        desired: None,
+        observed: None,
+        command: None,
+        reason: Some(refusal.message.clone()),
+    }));
+    pending.truncate(64);
+    pending
+}
+
+fn applied(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Vec<String> {
+    match inputs.record {
+        Some(record) => record.applied.iter().cloned().collect(),
+        None => old.applied_fields.clone(),
+    }
+}
+
+fn drift(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Option<DriftStatus> {
+    let Some((fields, at)) = &inputs.corrected else {
+        return old.drift.clone();
+    };
+    Some(DriftStatus {
+        last_corrected_at: Some(second(*at)),
+        last_fields: fields.iter().cloned().collect(),
+        corrections: old.drift.as_ref().map_or(0, |drift| drift.corrections) + 1,
+    })
+}
+
+/// With every write that changes a condition, else when it is due; never for its own sake more often.
+fn observed(inputs: &Inputs<'_>, old: &CephPoolStatus, changed: bool) -> Option<ObservedPool> {
+    let Some((pool, rule)) = &inputs.seen else {
+        return old.observed.clone();
+    };
+    if !changed && !inputs.refresh_observed && old.observed.is_some() {
+        return old.observed.clone();
+    }
+    let small = |number: i64| i32::try_from(number).ok();
+    Some(ObservedPool {
+        size: small(pool.size),
+        min_size: small(pool.min_size),
+        pg_num: small(pool.placement_groups.pg_num),
+        pg_num_target: small(pool.placement_groups.pg_num_target),
+        crush_rule: Some(rule.clone()),
+        pool_type: Some(match pool.kind {
+            PoolKind::Replicated => PoolType::Replicated,
+            PoolKind::Erasure => PoolType::ErasureCoded,
+        }),
+        erasure_code_profile: (pool.kind == PoolKind::Erasure)
+            .then(|| pool.erasure_code_profile.clone()),
+        flags: SETTINGS
+            .iter()
+            .filter_map(|setting| match setting.shown {
+                Shown::Flag(flag) if pool.has_flag(flag) => Some(flag.to_owned()),
+                Shown::Flag(_) | Shown::Field(_) | Shown::Option(_) => None,
+            })
+            .collect(),
+    })
+}
+
+fn shortened(message: &str) -> String {
+    if message.len() <= MESSAGE_LIMIT {
+        return message.to_owned();
+    }
+    let mut end = MESSAGE_LIMIT;
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", message.get(..end).unwrap_or_default())
+}
