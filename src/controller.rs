@@ -56,6 +56,8 @@ use crate::request::collection::{PoolKey, RequestCollection};
 const CONCURRENCY: u16 = 32;
 /// How long runs may take to come to the end of their round when the program ends.
 const DRAIN: Duration = Duration::from_secs(20);
+/// How long closing the sessions may take.
+const CLOSE: Duration = Duration::from_secs(10);
 /// How long the first lists of objects may take.
 const FIRST_LIST: Duration = Duration::from_secs(120);
 /// How often the CRDs are looked for while they are missing.
@@ -131,8 +133,10 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     )
     .modify(|object| object.managed_fields_mut().clear());
     let nudged = registry.clone();
+    let all_pools = CancellationToken::new();
     let touched = reflector::reflector(writer, watch)
         .default_backoff()
+        .inspect(first_list(all_pools.clone()))
         .touched_objects()
         .inspect(move |object| {
             if let Ok(object) = object
@@ -141,7 +145,8 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
                 nudged.nudge(&pool.spec.connection_ref.name);
             }
         });
-    let (namespaces, labels) = watch_namespaces(&client, &shutdown);
+    let all_namespaces = CancellationToken::new();
+    let (namespaces, labels) = watch_namespaces(&client, &shutdown, all_namespaces.clone());
     let pools = Arc::new(Pools::new(
         client.clone(),
         registry.clone(),
@@ -174,12 +179,14 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         shutdown.clone(),
     ));
     // The connections have to know all pools: a new session must not be behind the epochs they record.
-    let listed = async { tokio::join!(objects.wait_until_ready(), namespaces.wait_until_ready()) };
+    let listed = async { tokio::join!(all_pools.cancelled(), all_namespaces.cancelled()) };
     match or_shutdown(tokio::time::timeout(FIRST_LIST, listed), &shutdown).await {
-        None => {}
-        Some(Ok((Ok(()), Ok(())))) => objects_listed.set(),
-        Some(_) => return Err(Error::FirstList),
+        // Nothing was begun that would have to be ended.
+        None => return Ok(()),
+        Some(Ok(_)) => objects_listed.set(),
+        Some(Err(_)) => return Err(Error::FirstList),
     }
+    pools.end_orphans().await;
     let connections = tokio::spawn(connection::run(
         ConnectionContext {
             client,
@@ -196,13 +203,16 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         labels,
         connections,
     };
-    parts.go_on(&shutdown, &health).await?;
+    let connections = parts.go_on(&shutdown, &health).await?;
     // Looks end first, then the runs come to the end of their round, then the sessions are closed.
     runs.cancel();
     if tokio::time::timeout(DRAIN, pools.collection.drained()).await.is_err() {
         tracing::warn!(runs = pools.collection.running(), "commands are still in flight; they are settled at the next start");
     }
     sessions.cancel();
+    if tokio::time::timeout(CLOSE, connections).await.is_err() {
+        tracing::warn!("closing the sessions failed");
+    }
     Ok(())
 }
 
@@ -230,7 +240,12 @@ struct Parts {
 }
 
 impl Parts {
-    async fn go_on(mut self, shutdown: &CancellationToken, health: &Health) -> Result<(), Error> {
+    /// Until `shutdown`; gives back what has to end last.
+    async fn go_on(
+        mut self,
+        shutdown: &CancellationToken,
+        health: &Health,
+    ) -> Result<JoinHandle<()>, Error> {
         let mut tick = tokio::time::interval(Duration::from_secs(5));
         loop {
             let ended = tokio::select! {
@@ -239,7 +254,7 @@ impl Parts {
                     if let Err(error) = tokio::time::timeout(DRAIN, self.looks).await {
                         tracing::warn!(%error, "looks at pools are still under way");
                     }
-                    return Ok(());
+                    return Ok(self.connections);
                 }
                 _ = tick.tick() => {
                     health.tick();
@@ -254,7 +269,7 @@ impl Parts {
             if !shutdown.is_cancelled() {
                 return Err(Error::Ended(ended));
             }
-            return Ok(());
+            return Ok(self.connections);
         }
     }
 }
@@ -283,7 +298,7 @@ async fn look_after_pools(
                 let gone: ObjectRef<GuardedPool> = ObjectRef::new(&gone.name)
                     .within(gone.namespace.as_deref().unwrap_or_default());
                 let left = objects.get(&gone).and_then(|object| object.uid());
-                pools.forget(&gone, left.as_deref());
+                pools.forget(&gone, left.as_deref()).await;
             }
             // Told already, with the object's name, by the error policy.
             Err(ControllerError::ReconcilerFailed(..)) => {}
@@ -292,10 +307,24 @@ async fn look_after_pools(
     }
 }
 
+/// Tells when the first list is in the store.
+///
+/// `Store::wait_until_ready` wakes only the last of several that wait, and the controller waits too.
+fn first_list<K>(
+    complete: CancellationToken,
+) -> impl FnMut(&Result<watcher::Event<K>, watcher::Error>) {
+    move |event| {
+        if let Ok(watcher::Event::InitDone) = event {
+            complete.cancel();
+        }
+    }
+}
+
 /// Keeps the labels of all namespaces, for grants by selector.
 fn watch_namespaces(
     client: &Client,
     shutdown: &CancellationToken,
+    complete: CancellationToken,
 ) -> (Store<PartialObjectMeta<Namespace>>, JoinHandle<()>) {
     let (reader, writer) = reflector::store::<PartialObjectMeta<Namespace>>();
     let api = Api::<PartialObjectMeta<Namespace>>::all(client.clone());
@@ -303,7 +332,9 @@ fn watch_namespaces(
         object.managed_fields_mut().clear();
         object.annotations_mut().clear();
     });
-    let stream = reflector::reflector(writer, watch).default_backoff();
+    let stream = reflector::reflector(writer, watch)
+        .default_backoff()
+        .inspect(first_list(complete));
     let shutdown = shutdown.clone();
     let task = tokio::spawn(async move {
         let mut stream = pin!(stream);

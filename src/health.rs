@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// A main loop that has not ticked for so long does not work any more.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What is waited for before anybody has said what is.
+const START: &str = "start";
 
 /// What is known about the health of the process. Cheap to clone; all clones are the same.
 #[derive(Clone, Debug)]
@@ -26,7 +28,7 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Alive from now on, and ready for as long as there is no gate.
+    /// Alive from now on, and not ready before there is a gate and all are set.
     pub fn new() -> Self {
         Self(Arc::new(Mutex::new(State {
             ticked: Instant::now(),
@@ -57,6 +59,9 @@ impl Health {
     /// The gates that are still waited for; ready when there are none.
     pub fn waiting(&self) -> Vec<&'static str> {
         let state = self.state();
+        if state.gates.is_empty() {
+            return vec![START];
+        }
         let waiting = state.gates.iter().filter(|(_, set)| !**set);
         waiting.map(|(name, _)| *name).collect()
     }
@@ -106,7 +111,7 @@ mod tests {
     #[test]
     fn gates() {
         let health = Health::new();
-        assert!(health.waiting().is_empty());
+        assert_eq!(health.waiting(), [START]);
         let (crds, stores) = (health.gate("crds"), health.gate("stores"));
         assert_eq!(health.waiting(), ["crds", "stores"]);
         crds.set();

@@ -39,7 +39,8 @@ pub struct MonitorSettings {
     pub poll_timeout: Duration,
     /// How long each of the two reads of a map may take.
     pub read_timeout: Duration,
-    /// Two reads of the map are so many times a read's duration apart, unless a run waits.
+    /// Two reads of the map are so many times a read's duration apart (the shorter of the last
+    /// two), unless a run waits.
     pub read_spacing: u32,
 }
 

@@ -1,7 +1,8 @@
 //! From wish to work.
 //!
 //! [`wish`], [`factory`], [`pool_factory`], [`round`], [`guard`], [`preview`], [`ownership`],
-//! [`refusal`], [`registry`], [`contest`] and [`user_request`] are pure: time, IDs and randomness come in as arguments.
+//! [`refusal`], [`rejection`], [`registry`], [`contest`] and [`user_request`] are pure: time, IDs and
+//! randomness come in as arguments.
 //! [`executor`] and [`collection`] talk to Ceph and know no Kubernetes; what has to be
 //! written down before anything is sent goes through the trait in [`journal`].
 
@@ -15,6 +16,7 @@ pub mod ownership;
 pub mod pool_factory;
 pub mod preview;
 pub mod refusal;
+pub mod rejection;
 pub mod registry;
 pub mod round;
 pub mod user_request;

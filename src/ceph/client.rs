@@ -44,8 +44,8 @@ pub enum ClientError {
         /// How long was waited.
         after: Duration,
     },
-    /// Not sent in the time there was, since everything that could carry it was busy: it was not executed.
-    #[error("{command:?} was not sent within {} s: too many commands are in flight", .after.as_secs_f32())]
+    /// Not sent in the time there was, since no session was ready or free for it: it was not executed.
+    #[error("{command:?} was not sent within {} s: no session with the monitors was ready or free", .after.as_secs_f32())]
     NotSent {
         /// The command's prefix.
         command: &'static str,

@@ -85,7 +85,10 @@ impl PoolFile {
                     self.newest = Arc::new(object);
                     return Ok(true);
                 }
-                Err(kube::Error::Api(answer)) if answer.is_conflict() && attempt == 0 => {
+                Err(kube::Error::Api(answer)) if answer.is_conflict() => {
+                    if attempt > 0 {
+                        return Err(WriteError::Moved);
+                    }
                     self.reread().await?;
                 }
                 Err(error) => return Err(self.failed("status", error)),
@@ -121,7 +124,10 @@ impl PoolFile {
                     self.newest = Arc::new(object);
                     return Ok(true);
                 }
-                Err(kube::Error::Api(answer)) if answer.is_conflict() && attempt == 0 => {
+                Err(kube::Error::Api(answer)) if answer.is_conflict() => {
+                    if attempt > 0 {
+                        return Err(WriteError::Moved);
+                    }
                     self.reread().await?;
                 }
                 Err(error) => return Err(self.failed("metadata", error)),

@@ -1,6 +1,7 @@
 //! The journal of a run: the status of its object.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -9,6 +10,7 @@ use super::file::{WriteError, is_paused};
 use super::pools::{PoolEntry, Pools, verb};
 use super::status::{self, Inputs, Standing};
 use super::{record, requests};
+use crate::metrics::RunGuard;
 use crate::request::collection::PoolKey;
 use crate::request::journal::{Entry, Journal, JournalError};
 
@@ -19,12 +21,15 @@ pub struct PoolJournal {
     entry: Arc<PoolEntry>,
     key: PoolKey,
     discard: bool,
+    /// Counts the run for as long as it has a journal.
+    _run: RunGuard,
 }
 
 impl PoolJournal {
     /// The journal of an object; `discard` when the object is deleted and its private pool goes with it.
     pub fn new(pools: Arc<Pools>, entry: Arc<PoolEntry>, key: PoolKey, discard: bool) -> Self {
         Self {
+            _run: pools.metrics.run(),
             pools,
             entry,
             key,
@@ -106,6 +111,10 @@ impl Journal for PoolJournal {
             self.entry.side().recorded.insert(entry.request.id.clone());
         }
         Ok(())
+    }
+
+    fn after_round(&self, took: Duration) {
+        self.pools.metrics.round(took);
     }
 }
 

@@ -14,9 +14,10 @@ use k8s_openapi::api::core::v1::Namespace;
 use tokio::time::Instant;
 
 use super::file::PoolFile;
+use super::requests;
 use super::registry::{Registry, Session};
 use crate::api::conditions::{self, ConditionType};
-use crate::api::v1alpha1::{CephPool, Verb};
+use crate::api::v1alpha1::{CephPool, PoolReference, Verb};
 use crate::ceph::types::PoolName;
 use crate::metrics::Metrics;
 use crate::request::collection::{PoolKey, RequestCollection};
@@ -45,6 +46,8 @@ pub struct Pools {
     pub recorder: Recorder,
     /// Counts.
     pub metrics: Metrics,
+    /// When the process began to look: connections are not there at once.
+    pub started: Instant,
     entries: Mutex<HashMap<PoolKey, Arc<PoolEntry>>>,
 }
 
@@ -117,6 +120,7 @@ impl Pools {
             instance,
             recorder,
             metrics,
+            started: Instant::now(),
             entries: Mutex::default(),
         }
     }
@@ -149,7 +153,9 @@ impl Pools {
     }
 
     /// Forgets the objects of this name that are gone: all but the one with the uid that is left.
-    pub fn forget(&self, object: &ObjectRef<GuardedPool>, left: Option<&str>) {
+    ///
+    /// Their open requests end as failed: there is nobody left to end them.
+    pub async fn forget(&self, object: &ObjectRef<GuardedPool>, left: Option<&str>) {
         let namespace = object.namespace.as_deref().unwrap_or_default();
         let gone: Vec<PoolKey> = self
             .entries()
@@ -159,9 +165,24 @@ impl Pools {
             })
             .cloned()
             .collect();
+        let any = !gone.is_empty();
         for key in gone {
             self.entries().remove(&key);
             self.collection.forget(&key);
+        }
+        if any {
+            self.end_orphans().await;
+        }
+    }
+
+    /// Ends the requests of objects that are gone, also of those that went while no controller ran.
+    pub async fn end_orphans(&self) {
+        let exists = |namespace: &str, pool: &PoolReference| {
+            let object = self.objects.get(&ObjectRef::new(&pool.name).within(namespace));
+            object.is_some_and(|object| object.uid().as_deref() == Some(pool.uid.as_str()))
+        };
+        if let Err(error) = requests::fail_orphans(&self.client, exists, Timestamp::now()).await {
+            tracing::warn!(error = super::chain(&error), "cannot end the requests of objects that are gone");
         }
     }
 

@@ -14,10 +14,11 @@ use serde_json::json;
 use super::file::FIELD_MANAGER;
 use super::status::second;
 use crate::api::v1alpha1::{
-    CephPool, CephRequest, CephRequestSpec, CephRequestStatus, CommandRecord, Operation,
+    CephPool, CephRequest, CephRequestSpec, CephRequestStatus, CommandRecord, Operation, Outcome,
     PoolReference, RequestState, RoundRecord,
 };
-use crate::request::user_request::{SentRound, UserRequest};
+use crate::ceph::types::Epoch;
+use crate::request::user_request::{SentCommand, SentRound, UserRequest};
 
 /// The label that finds the requests of an object, also when it was made again under its name.
 pub const POOL_UID_LABEL: &str = "poolwright.dev/pool-uid";
@@ -169,6 +170,66 @@ fn round(round: &SentRound) -> RoundRecord {
             .collect(),
         epoch: round.epoch.and_then(|epoch| i64::try_from(epoch.0).ok()),
     }
+}
+
+/// The rounds in a record, for a request that is taken up again.
+pub fn sent_rounds(status: &CephRequestStatus) -> Vec<SentRound> {
+    status
+        .rounds
+        .iter()
+        .map(|round| SentRound {
+            commands: round
+                .commands
+                .iter()
+                .map(|command| SentCommand {
+                    line: command.command.clone(),
+                    code: command.code,
+                    text: command.text.clone(),
+                    started_at: time(command.started_at.as_ref()),
+                    completed_at: time(command.completed_at.as_ref()),
+                })
+                .collect(),
+            epoch: round.epoch.map(|epoch| Epoch(epoch.unsigned_abs())),
+        })
+        .collect()
+}
+
+fn time(time: Option<&Time>) -> Timestamp {
+    time.map_or(Timestamp::UNIX_EPOCH, |time| time.0)
+}
+
+/// Ends the records of requests whose object is gone, as `Failed`.
+pub async fn fail_orphans(
+    client: &Client,
+    exists: impl Fn(&str, &PoolReference) -> bool,
+    now: Timestamp,
+) -> Result<usize, kube::Error> {
+    let all: Api<CephRequest> = Api::all(client.clone());
+    let parameters = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let mut ended = 0;
+    for request in all.list(&ListParams::default()).await?.items {
+        let state = request.status.as_ref().map(|status| status.state);
+        let namespace = request.namespace().unwrap_or_default();
+        if state == Some(RequestState::Complete) || exists(&namespace, &request.spec.pool_ref) {
+            continue;
+        }
+        let patch = Patch::Merge(json!({"status": {
+            "state": RequestState::Complete,
+            "outcome": Outcome::Failed,
+            "error": "the CephPool is gone",
+            "completedAt": second(now),
+        }}));
+        let api: Api<CephRequest> = Api::namespaced(client.clone(), &namespace);
+        match api.patch_status(&request.name_any(), &parameters, &patch).await {
+            Ok(_) => ended += 1,
+            Err(kube::Error::Api(answer)) if answer.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(ended)
 }
 
 #[cfg(test)]

@@ -104,21 +104,21 @@ async fn commands() {
     let client = CountingClient::new(Arc::clone(&inner) as Arc<dyn MonClient>, metrics.clone());
     assert_eq!(client.fsid(), &Fsid::new("f"));
     let deadline = Duration::from_secs(1);
-    let removal = MonCommand::PoolSet {
+    let change = MonCommand::PoolSet {
         pool: PoolName::new("none"),
         variable: "size".into(),
         value: "3".into(),
     };
     let stat = client.send(&MonCommand::OsdStat, deadline).await.expect("a reply");
     assert_eq!(stat.code, 0);
-    let refused = client.send(&removal, deadline).await.expect("a reply");
+    let refused = client.send(&change, deadline).await.expect("a reply");
     assert_eq!(refused.code, -2);
-    inner.set_unreachable(true);
-    let lost = client.read_after_changes(&MonCommand::OsdStat, Duration::from_millis(10)).await;
-    assert!(lost.is_err());
-    inner.set_unreachable(false);
+    inner.plan_fault("osd stat", 1, Fault::Lost);
+    let short = Duration::from_millis(10);
+    let lost = client.read_after_changes(&MonCommand::OsdStat, short).await;
+    assert!(matches!(lost, Err(ClientError::TimedOut { .. })));
     inner.plan_fault("osd pool set", 1, Fault::Reply { code: -1, text: "no".into() });
-    let alone = client.send_alone(&removal, deadline).await.expect("a reply");
+    let alone = client.send_alone(&change, deadline).await.expect("a reply");
     assert_eq!(alone.code, -1);
     let mut seen = lines(&metrics, "poolwright_commands_total");
     seen.sort();

@@ -56,8 +56,11 @@ pub(super) struct State {
     read: Option<Epoch>,
     /// The last read is to be tried again at the same epoch.
     retry: bool,
-    /// When the last read ended and how long it took.
+    /// When the last read ended, and what the next one is expected to take: the shorter of
+    /// the last two, since one may have been slow for a reason of its own.
     last_read: Option<(Instant, Duration)>,
+    /// How long the last read took.
+    last_took: Option<Duration>,
 }
 
 impl State {
@@ -78,6 +81,7 @@ impl State {
             read: None,
             retry: false,
             last_read: None,
+            last_took: None,
         }
     }
 
@@ -142,7 +146,9 @@ impl State {
 
     /// The end of a read of the map that began at `sent`.
     pub(super) fn on_read(&mut self, outcome: ReadOutcome, sent: Instant, now: Instant) {
-        self.last_read = Some((now, now.saturating_duration_since(sent)));
+        let took = now.saturating_duration_since(sent);
+        self.last_read = Some((now, self.last_took.map_or(took, |before| before.min(took))));
+        self.last_took = Some(took);
         self.retry = false;
         let (unreadable, read) = match outcome {
             ReadOutcome::View(view) => {

@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::contest::Contest;
-use super::executor::{Access, Rejection, RunEnd, run};
+use super::executor::{Access, RunEnd, run};
 use super::journal::Journal;
+use super::rejection::Rejection;
 use super::user_request::{Observation, UserRequest};
 use super::wish::{Record, Wish};
 

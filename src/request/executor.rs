@@ -20,18 +20,20 @@ use super::guard;
 use super::journal::{Entry, Journal, JournalError};
 use super::pool_factory::discard_round;
 use super::preview::MAX_ROUNDS;
+use super::rejection::Rejection;
 use super::round::{Round, Step};
 use super::user_request::{SentCommand, SentRound, UserRequest};
 use super::wish::Wish;
 use crate::ceph::client::{ClientError, MonClient, Reply};
 use crate::ceph::command::MonCommand;
-use crate::ceph::errno::{Verdict, judge};
 use crate::ceph::types::{Epoch, PoolId};
 use crate::ceph::view::ClusterView;
 use crate::monitor::{ClusterMonitor, NotUsable};
 
 /// A view that was not confirmed for so long is not acted on.
 const VIEW_AGE: Duration = Duration::from_secs(5);
+/// How often a view that is being read is looked for.
+const VIEW_LOOK: Duration = Duration::from_millis(10);
 /// A late `application set` would miss the name that the rename takes away.
 const RENAME_LAG: Duration = Duration::from_millis(5);
 
@@ -73,25 +75,6 @@ pub enum RunEnd {
     Stopped,
 }
 
-/// A command that Ceph refused.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rejection {
-    /// The field it was for.
-    pub field: String,
-    /// The value it should have got.
-    pub desired: String,
-    /// What was sent.
-    pub command: MonCommand,
-    /// A negative errno.
-    pub code: i32,
-    /// What the code means for us.
-    pub verdict: Verdict,
-    /// The monitors' words.
-    pub text: String,
-    /// When.
-    pub at: Timestamp,
-}
-
 /// Works on one pool until nothing is left that can be done.
 pub async fn run(
     work: &PoolWork,
@@ -117,7 +100,7 @@ async fn rounds(
         if stop.is_cancelled() {
             return Ok(RunEnd::Stopped);
         }
-        let view = access.view()?;
+        let view = access.view().await?;
         let (wish, next) = plan(work, access, &view)?;
         let round = without_rejected(work, next.round);
         if round.is_empty() {
@@ -140,7 +123,7 @@ async fn rounds(
             .await
             .map_err(RunEnd::from)?;
         // Writing it down took a while: what was true must still be.
-        let view = access.view()?;
+        let view = access.view().await?;
         let pool = next.found.as_ref().map(|found| found.identity.id);
         match guard::check(&round, &wish, &view, pool) {
             Ok(()) => objections = 0,
@@ -152,10 +135,13 @@ async fn rounds(
             }
             Err(objection) => return Err(RunEnd::Unsafe(objection.to_string())),
         }
-        send(work, access, &round, pool).await?;
+        let started = Instant::now();
+        let sent = send(work, access, &round, pool).await;
+        journal.after_round(started.elapsed());
+        sent?;
     }
     // The cap is only an end when something is left.
-    let view = access.view()?;
+    let view = access.view().await?;
     let (_, next) = plan(work, access, &view)?;
     if without_rejected(work, next.round).is_empty() {
         Ok(ended(work, next.refusals))
@@ -165,11 +151,19 @@ async fn rounds(
 }
 
 impl Access {
-    /// The newest view, if it may be acted on.
-    pub fn view(&self) -> Result<Arc<ClusterView>, RunEnd> {
-        self.monitor
-            .usable_view(Instant::now(), VIEW_AGE, self.floor)
-            .map_err(|why| away(&why))
+    /// The newest view that may be acted on. While the map of a new epoch is being read there is none for
+    /// a moment, which is waited for.
+    async fn view(&self) -> Result<Arc<ClusterView>, RunEnd> {
+        let patience = Instant::now() + VIEW_AGE;
+        loop {
+            match self.monitor.usable_view(Instant::now(), VIEW_AGE, self.floor) {
+                Ok(view) => return Ok(view),
+                Err(NotUsable::Stale { .. } | NotUsable::NoView) if Instant::now() < patience => {
+                    sleep(VIEW_LOOK).await;
+                }
+                Err(why) => return Err(away(&why)),
+            }
+        }
     }
 }
 
@@ -289,7 +283,9 @@ async fn send(
             }
         }
         for (step, answer) in round.steps.iter().zip(&answers) {
-            if let Some(rejection) = rejection(step, answer) {
+            if let Ok(reply) = &answer.result
+                && let Some(rejection) = Rejection::of(step, reply, answer.sent.completed_at)
+            {
                 state
                     .rejections
                     .retain(|before| before.command != rejection.command);
@@ -346,24 +342,6 @@ async fn hand_over(access: &Access, step: &Step) -> Answer {
             completed_at: Timestamp::now(),
         },
         result,
-    }
-}
-
-/// A refusal that a second try with the same command would meet again.
-fn rejection(step: &Step, answer: &Answer) -> Option<Rejection> {
-    let reply = answer.result.as_ref().ok()?;
-    let verdict = judge(reply.code);
-    match verdict {
-        Verdict::Accepted | Verdict::Later => None,
-        Verdict::Denied | Verdict::Guarded | Verdict::Limit | Verdict::Refused => Some(Rejection {
-            field: step.field.clone(),
-            desired: step.desired.clone(),
-            command: step.command.clone(),
-            code: reply.code,
-            verdict,
-            text: reply.text.clone(),
-            at: answer.sent.completed_at,
-        }),
     }
 }
 

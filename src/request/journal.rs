@@ -1,5 +1,7 @@
 //! What has to be written down before anything is sent.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::factory::Found;
@@ -14,6 +16,9 @@ use super::wish::Wish;
 pub trait Journal: Send + Sync {
     /// Makes durable what is about to be sent, and looks once more whether it may be.
     async fn before_round(&self, entry: Entry<'_>) -> Result<(), JournalError>;
+
+    /// A round's effect was awaited, and seen or not; nothing needs to be written down.
+    fn after_round(&self, _took: Duration) {}
 }
 
 /// What is about to happen.

@@ -7,8 +7,6 @@
 
 mod configure;
 mod locate;
-#[cfg(test)]
-mod tests;
 
 use self::configure::Configuration;
 use self::locate::Place;

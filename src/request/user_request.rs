@@ -236,10 +236,17 @@ impl UserRequest {
             (Kind::PgChanging, pool) => pool.is_some_and(|pool| pool.placement_groups.settled()),
         };
         if followed {
-            self.observed_epoch = Some(seen.epoch);
-            self.end(Outcome::Succeeded, None, now);
+            self.succeed(seen.epoch, now);
         }
         followed
+    }
+
+    /// It is done, as a view of this epoch shows.
+    pub fn succeed(&mut self, epoch: Epoch, now: Timestamp) {
+        if !self.is_complete() {
+            self.observed_epoch = Some(epoch);
+            self.end(Outcome::Succeeded, None, now);
+        }
     }
 
     /// It cannot be done, with Ceph's words or ours.

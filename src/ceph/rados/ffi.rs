@@ -324,14 +324,26 @@ pub(super) fn open_clusters() -> usize {
     OPEN.load(Ordering::Relaxed)
 }
 
-/// Has `handler` run when the process ends, before what was asked for earlier.
-pub(super) fn at_exit(handler: extern "C" fn()) {
+/// Has `handler` run when the process ends, before what was asked for earlier. It gets the
+/// exit status, and an argument that means nothing.
+#[cfg(target_env = "gnu")]
+pub(super) fn on_exit(handler: extern "C" fn(c_int, *mut c_void)) {
     unsafe extern "C" {
-        fn atexit(handler: extern "C" fn()) -> c_int;
+        fn on_exit(handler: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
     }
-    // SAFETY: the C library's own function; the handler lives as long as the program.
-    let code = unsafe { atexit(handler) };
+    // SAFETY: glibc's own function; the handler lives as long as the program.
+    let code = unsafe { on_exit(handler, ptr::null_mut()) };
     if code != 0 {
         tracing::warn!("ceph sessions will not be closed when the program ends");
     }
+}
+
+/// Ends the process now, without the exit handlers that are still to come.
+#[cfg(target_env = "gnu")]
+pub(super) fn end_now(status: c_int) -> ! {
+    unsafe extern "C" {
+        fn _exit(status: c_int) -> !;
+    }
+    // SAFETY: may be called at any time.
+    unsafe { _exit(status) }
 }

@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::look::{Look, access, known_record, observes, wanted_name};
-use super::tickets;
 use crate::api::v1alpha1::{CephPool, Operation, RequestState};
 use crate::controller::file::is_paused;
 use crate::controller::journal::PoolJournal;
@@ -45,7 +44,11 @@ pub(super) fn look(
             ..Look::at(Standing::Deleting, AGAIN)
         };
     }
-    tickets::fail_open(work, "the object was deleted");
+    for request in &mut work.state().requests {
+        if request.operation != Operation::Delete {
+            request.fail("the object was deleted".to_owned(), Timestamp::now());
+        }
+    }
     if !record.unpublished {
         return released(record);
     }
@@ -101,6 +104,9 @@ pub(super) fn look(
         return released(record);
     }
     if next.round.is_empty() {
+        for request in &mut work.state().requests {
+            request.succeed(view.epoch(), Timestamp::now());
+        }
         return absent(entry, work, object, record);
     }
     if work.state().end == Some(RunEnd::Rejected) {

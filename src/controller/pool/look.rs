@@ -12,7 +12,7 @@ use crate::api::conditions::Reason;
 use crate::api::v1alpha1::{CephPool, Management};
 use crate::api::validate;
 use crate::ceph::osd_map::Pool;
-use crate::ceph::types::PoolName;
+use crate::ceph::types::{Epoch, PoolName};
 use crate::ceph::view::ClusterView;
 use crate::controller::file::is_paused;
 use crate::controller::journal::PoolJournal;
@@ -34,7 +34,9 @@ const RESYNC: Duration = Duration::from_secs(600);
 /// A view may be this old before the objects say so: a map being read, or a monitor changing, is no news.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How soon to look again at what is about to change by itself.
-const SOON: Duration = Duration::from_millis(250);
+const SOON: Duration = Duration::from_secs(1);
+/// The longest time between two tries of what fails for a passing reason.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// When refused commands are tried again: doubled up to an hour.
 const RETRY_REJECTED: Duration = Duration::from_secs(300);
 
@@ -106,6 +108,11 @@ pub(super) fn look(
 /// The record as this process knows it, else as the object has it.
 pub(super) fn known_record(work: &PoolWork, object: &CephPool) -> Record {
     let mut state = work.state();
+    if !state.running && matches!(state.end, Some(RunEnd::Moved(_))) {
+        // Somebody else wrote the object under the run: what it says counts, not what we remember.
+        state.record = None;
+        state.end = None;
+    }
     let record = state.record.get_or_insert_with(|| {
         record::from_object(
             object,
@@ -136,7 +143,22 @@ fn prepare(
     let session = pools
         .registry
         .session(&object.spec.connection_ref.name)
-        .map_err(|none| no_session(none.reason, none.message))?;
+        .map_err(|none| {
+            // A restart is no news: what the object says stays until the connections have been looked at.
+            let early = pools.started.elapsed() < PATIENCE
+                && matches!(
+                    none.reason,
+                    Reason::ConnectionNotFound
+                        | Reason::Connecting
+                        | Reason::Pending
+                        | Reason::Unreachable
+                );
+            Look {
+                quiet: early && has_conditions(object),
+                requeue: if early { SOON } else { RESYNC },
+                ..no_session(none.reason, none.message)
+            }
+        })?;
     let wish = Wish::read(
         pools.owner(key),
         &object.spec,
@@ -148,8 +170,12 @@ fn prepare(
     pools
         .granted(&session, &key.namespace, &wish.pool, verb(record.identity.is_some()))
         .map_err(|refusal| Look::at(Standing::Refused(vec![refusal]), RESYNC))?;
-    if let Some(epoch) = object.status.as_ref().and_then(|status| status.observed_osd_epoch) {
-        session.floor.raise(crate::ceph::types::Epoch(epoch.unsigned_abs()));
+    // What this object has seen of the cluster, nothing may be behind.
+    if let Some(status) = &object.status {
+        let awaited = status.request.as_ref().and_then(|request| request.awaited_epoch);
+        for epoch in [status.observed_osd_epoch, awaited].into_iter().flatten() {
+            session.floor.raise(Epoch(epoch.unsigned_abs()));
+        }
     }
     let view = session.usable_view().map_err(|why| no_view(&why, work, object))?;
     Ok((session, view, wish))
@@ -165,9 +191,14 @@ fn no_session(reason: Reason, message: String) -> Look {
     Look::at(standing, RESYNC)
 }
 
+fn has_conditions(object: &CephPool) -> bool {
+    let status = object.status.as_ref();
+    status.is_some_and(|status| !status.conditions.is_empty())
+}
+
 /// Without a usable view nothing is sent; it is only told when it lasts.
 fn no_view(why: &NotUsable, work: &PoolWork, object: &CephPool) -> Look {
-    let told = object.status.as_ref().is_some_and(|status| !status.conditions.is_empty());
+    let told = has_conditions(object);
     match why {
         NotUsable::Stale { age } if told && *age < PATIENCE => Look {
             quiet: true,
@@ -188,7 +219,8 @@ fn no_view(why: &NotUsable, work: &PoolWork, object: &CephPool) -> Look {
             Standing::Refused(vec![Refusal::new(
                 Reason::EpochWentBack,
                 Some("connectionRef"),
-                format!("{why}, as after a restored backup, so nothing is sent; make sure the cluster is what it should be"),
+                "the cluster's OSD map is older than one seen before, as after a restored backup, so nothing is \
+                 sent; make sure the cluster is what it should be",
             )]),
             Duration::from_secs(30),
         ),
@@ -210,7 +242,9 @@ fn no_view(why: &NotUsable, work: &PoolWork, object: &CephPool) -> Look {
         NotUsable::Stale { .. } | NotUsable::TimedOut { .. } | NotUsable::Stopped => Look::at(
             Standing::Retrying {
                 reason: Reason::Unreachable,
-                message: format!("{why}: no monitor answers; nothing is sent until one does"),
+                message: "no monitor answers; nothing is sent until one does. Check the monitors, the network \
+                          and the ClusterConnection"
+                    .to_owned(),
             },
             Duration::from_secs(5),
         ),
@@ -381,8 +415,8 @@ fn proceed(
             ..base
         };
     }
-    tickets::open_for(entry, work, wish, plan, now);
-    if drifted {
+    let opened = tickets::open_for(entry, work, wish, plan, now);
+    if drifted && opened {
         let fields: BTreeSet<String> = plan.steps().map(|step| step.field.clone()).collect();
         work.state().contest.corrected(fields.iter().map(String::as_str), now);
         pools.metrics.corrected(fields.len());
@@ -441,17 +475,15 @@ fn new_wish(entry: &PoolEntry, work: &PoolWork, object: &CephPool, wish: &Wish) 
 /// A run that ended for a reason that passes by itself is followed by another one after a while.
 fn ended_badly(entry: &PoolEntry, work: &PoolWork, end: Option<&RunEnd>) -> Option<(Standing, Duration)> {
     let (standing, longest) = match end? {
-        RunEnd::Away(message) | RunEnd::NotRecorded(message) => (
-            Standing::Retrying {
-                reason: Reason::Unreachable,
-                message: message.clone(),
-            },
-            Duration::from_secs(60),
+        RunEnd::Away(message) => (retrying(Reason::Unreachable, message), LONGEST_WAIT),
+        RunEnd::NotRecorded(message) => (
+            retrying(Reason::ProgressingWithRetry, message),
+            LONGEST_WAIT,
         ),
         RunEnd::NotConverging => (Standing::NotConverging, Duration::from_secs(600)),
         RunEnd::Unsafe(message) => (
             Standing::Refused(vec![Refusal::new(Reason::PoolReplaced, None, message.clone())]),
-            Duration::from_secs(60),
+            LONGEST_WAIT,
         ),
         RunEnd::Refused(_)
         | RunEnd::Rejected
@@ -471,10 +503,10 @@ fn ended_badly(entry: &PoolEntry, work: &PoolWork, end: Option<&RunEnd>) -> Opti
         }
         None => {
             side.failures = side.failures.saturating_add(1);
-            let wait = if longest > Duration::from_secs(60) {
+            let wait = if longest > LONGEST_WAIT {
                 longest
             } else {
-                retry_delay(side.failures).min(longest)
+                retry_delay(side.failures)
             };
             side.next_try = Some(now + wait);
             if matches!(standing, Standing::NotConverging) {
@@ -483,6 +515,13 @@ fn ended_badly(entry: &PoolEntry, work: &PoolWork, end: Option<&RunEnd>) -> Opti
             }
             Some((standing, wait))
         }
+    }
+}
+
+fn retrying(reason: Reason, message: &str) -> Standing {
+    Standing::Retrying {
+        reason,
+        message: message.to_owned(),
     }
 }
 

@@ -26,7 +26,8 @@ pub(super) fn of_generation(state: &State, generation: i64) -> Option<String> {
 }
 
 /// Makes sure that what a plan changes has a request: the open one of this generation, or a new one.
-pub(super) fn open_for(entry: &PoolEntry, work: &PoolWork, wish: &Wish, plan: &Plan, now: Timestamp) {
+/// Returns whether it made one.
+pub(super) fn open_for(entry: &PoolEntry, work: &PoolWork, wish: &Wish, plan: &Plan, now: Timestamp) -> bool {
     let mut side = entry.side();
     let mut state = work.state();
     let open = state
@@ -34,7 +35,7 @@ pub(super) fn open_for(entry: &PoolEntry, work: &PoolWork, wish: &Wish, plan: &P
         .iter()
         .any(|request| !request.is_complete() && request.generation == wish.generation);
     if open {
-        return;
+        return false;
     }
     let unmade = plan.now.found.as_ref().is_none_or(|found| !found.published);
     let operation = if unmade {
@@ -53,7 +54,7 @@ pub(super) fn open_for(entry: &PoolEntry, work: &PoolWork, wish: &Wish, plan: &P
             .retain(|field, desired| older.fields.get(field) != Some(desired));
     }
     if request.fields.is_empty() {
-        return;
+        return false;
     }
     if operation == Operation::Correct
         && let Some(shared) = side
@@ -71,6 +72,7 @@ pub(super) fn open_for(entry: &PoolEntry, work: &PoolWork, wish: &Wish, plan: &P
         request.retry_of = Some(failed.clone());
     }
     state.requests.push(request);
+    true
 }
 
 /// Fails what is open: nothing more can be done for it.
@@ -123,7 +125,10 @@ pub(super) async fn resume(
             outcome: None,
             error: before.error.clone(),
             headline: before.headline.clone(),
-            rounds: Vec::new(),
+            rounds: found
+                .as_ref()
+                .and_then(|found| found.status.as_ref())
+                .map_or_else(Vec::new, requests::sent_rounds),
             rounds_sent: before
                 .round
                 .and_then(|round| usize::try_from(round).ok())

@@ -1,0 +1,46 @@
+//! `Rejection`: a command that Ceph refused, with its own words.
+
+use jiff::Timestamp;
+
+use super::round::Step;
+use crate::ceph::client::Reply;
+use crate::ceph::command::MonCommand;
+use crate::ceph::errno::{Verdict, judge};
+
+/// A command that Ceph refused. It is not sent again as it is until something changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rejection {
+    /// The field it was for.
+    pub field: String,
+    /// The value it should have got.
+    pub desired: String,
+    /// What was sent.
+    pub command: MonCommand,
+    /// A negative errno.
+    pub code: i32,
+    /// What the code means for us.
+    pub verdict: Verdict,
+    /// The monitors' words.
+    pub text: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Rejection {
+    /// The rejection in a reply, if it is one that a second try with the same command would meet again.
+    pub fn of(step: &Step, reply: &Reply, at: Timestamp) -> Option<Self> {
+        let verdict = judge(reply.code);
+        match verdict {
+            Verdict::Accepted | Verdict::Later => None,
+            Verdict::Denied | Verdict::Guarded | Verdict::Limit | Verdict::Refused => Some(Self {
+                field: step.field.clone(),
+                desired: step.desired.clone(),
+                command: step.command.clone(),
+                code: reply.code,
+                verdict,
+                text: reply.text.clone(),
+                at,
+            }),
+        }
+    }
+}
