@@ -25,7 +25,12 @@ pub const COMMIT: &str = env!("POOLWRIGHT_COMMIT");
 
 /// Keeps Ceph pools in the state that Kubernetes objects declare.
 #[derive(Debug, Parser)]
-#[command(name = "poolwright", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(
+    name = "poolwright",
+    version,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -128,7 +133,11 @@ mod tests {
             let name = command.get_name();
             assert!(command.get_about().is_some(), "{name}");
             for argument in command.get_arguments() {
-                assert!(argument.get_help().is_some(), "{name} {}", argument.get_id());
+                assert!(
+                    argument.get_help().is_some(),
+                    "{name} {}",
+                    argument.get_id()
+                );
             }
         }
     }

@@ -131,6 +131,10 @@ mod tests {
         assert!(health.alive_at(began + Duration::from_secs(59)).is_ok());
         assert!(health.alive_at(began + Duration::from_secs(60)).is_err());
         health.tick();
-        assert!(health.alive_at(Instant::now() + Duration::from_secs(59)).is_ok());
+        assert!(
+            health
+                .alive_at(Instant::now() + Duration::from_secs(59))
+                .is_ok()
+        );
     }
 }

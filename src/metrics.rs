@@ -170,11 +170,7 @@ impl Metrics {
             "Fields that others had changed in Ceph and that were put back",
             corrections.clone(),
         );
-        registry.register(
-            "runs",
-            "Pools being worked on at this moment",
-            runs.clone(),
-        );
+        registry.register("runs", "Pools being worked on at this moment", runs.clone());
         registry.register_collector(Box::new(levels.clone()));
         Self(Arc::new(Inner {
             registry,

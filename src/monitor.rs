@@ -229,6 +229,9 @@ impl ClusterMonitor {
 
     /// The view, if it may be acted on: it was the cluster's newest at most `max_age` before
     /// `now`, and is not behind `floor`, the highest epoch recorded for the cluster.
+    ///
+    /// A view that is only stale becomes usable again with a poll, which wakes nobody: who is
+    /// refused asks again after a second.
     pub fn usable_view(
         &self,
         now: Instant,
@@ -257,7 +260,7 @@ impl ClusterMonitor {
         let mut published = self.0.published.subscribe();
         loop {
             published.mark_unchanged();
-            if let Some(view) = self.0.state().reached(epoch) {
+            if let Some(view) = self.0.state().reached(epoch, Instant::now()) {
                 return Ok(view);
             }
             tokio::select! {

@@ -70,7 +70,13 @@ where
         .with_writer(writer);
     Ok(match format {
         LogFormat::Text => Box::new(lines.finish()),
-        LogFormat::Json => Box::new(lines.json().flatten_event(true).with_span_list(false).finish()),
+        LogFormat::Json => Box::new(
+            lines
+                .json()
+                .flatten_event(true)
+                .with_span_list(false)
+                .finish(),
+        ),
     })
 }
 

@@ -19,6 +19,8 @@ pub enum MonCommand {
     OsdDump,
     /// `osd crush dump`: the CRUSH map as JSON.
     CrushDump,
+    /// `version`: the release of the monitor that answers.
+    Version,
     /// `osd pool create`.
     PoolCreate(PoolCreate),
     /// `osd pool set POOL VAR VAL`.
@@ -112,6 +114,7 @@ impl MonCommand {
             Self::OsdStat => "osd stat",
             Self::OsdDump => "osd dump",
             Self::CrushDump => "osd crush dump",
+            Self::Version => "version",
             Self::PoolCreate(_) => "osd pool create",
             Self::PoolSet { .. } => "osd pool set",
             Self::PoolSetQuota { .. } => "osd pool set-quota",
@@ -126,7 +129,7 @@ impl MonCommand {
     /// Whether it may change the cluster.
     pub const fn is_mutating(&self) -> bool {
         match self {
-            Self::OsdStat | Self::OsdDump | Self::CrushDump => false,
+            Self::OsdStat | Self::OsdDump | Self::CrushDump | Self::Version => false,
             Self::PoolCreate(_)
             | Self::PoolSet { .. }
             | Self::PoolSetQuota { .. }
@@ -141,7 +144,7 @@ impl MonCommand {
     /// The pool names it speaks of: none for a read, two for a rename.
     pub fn pools(&self) -> Vec<&PoolName> {
         match self {
-            Self::OsdStat | Self::OsdDump | Self::CrushDump => Vec::new(),
+            Self::OsdStat | Self::OsdDump | Self::CrushDump | Self::Version => Vec::new(),
             Self::PoolCreate(create) => vec![&create.pool],
             Self::PoolSet { pool, .. }
             | Self::PoolSetQuota { pool, .. }
@@ -186,7 +189,8 @@ impl MonCommand {
                     | Self::PoolRemove { .. }
                     | Self::OsdStat
                     | Self::OsdDump
-                    | Self::CrushDump,
+                    | Self::CrushDump
+                    | Self::Version,
                     _,
                     value,
                 ) => {
@@ -204,7 +208,7 @@ impl MonCommand {
     /// The arguments in the order of Ceph's signature.
     fn arguments(&self) -> Vec<(&'static str, Value)> {
         match self {
-            Self::OsdStat | Self::OsdDump | Self::CrushDump => Vec::new(),
+            Self::OsdStat | Self::OsdDump | Self::CrushDump | Self::Version => Vec::new(),
             Self::PoolCreate(create) => create.arguments(),
             Self::PoolSet {
                 pool,

@@ -35,7 +35,12 @@ pub struct Arguments {
     conf: Option<PathBuf>,
 
     /// The Ceph user, whose keyring ceph.conf names
-    #[arg(long, value_name = "USER", default_value = "admin", requires = "conf")]
+    #[arg(
+        long,
+        value_name = "USER",
+        default_value = "admin",
+        conflicts_with = "osd_map"
+    )]
     user: String,
 
     /// Compare with a recorded OSD map: the output of ceph osd dump --format json
@@ -43,7 +48,12 @@ pub struct Arguments {
     osd_map: Option<PathBuf>,
 
     /// The CRUSH map beside it: the output of ceph osd crush dump --format json
-    #[arg(long, value_name = "DUMP", requires = "osd_map", conflicts_with = "conf")]
+    #[arg(
+        long,
+        value_name = "DUMP",
+        requires = "osd_map",
+        conflicts_with = "conf"
+    )]
     crush_map: Option<PathBuf>,
 
     /// Only the CephPools of this ClusterConnection; needed when the manifests name several

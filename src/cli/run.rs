@@ -122,7 +122,11 @@ pub fn execute(arguments: Arguments) -> Result<u8, RunError> {
 async fn start(arguments: Arguments) -> Result<(), RunError> {
     let mut signals = Signals::new().map_err(RunError::Start)?;
     let (metrics, health) = (Metrics::new(COMMIT), Health::new());
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), commit = COMMIT, "starting");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        commit = COMMIT,
+        "starting"
+    );
     let stop_serving = CancellationToken::new();
     let server = match arguments.http_addr {
         None => None,

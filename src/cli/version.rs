@@ -17,7 +17,10 @@ pub fn execute(_: Arguments, streams: &mut Streams<'_>) -> io::Result<u8> {
     let librados = match rados::library() {
         Ok(library) => {
             let (major, minor, extra) = library.version();
-            format!("{} (interface {major}.{minor}.{extra})", library.path().display())
+            format!(
+                "{} (interface {major}.{minor}.{extra})",
+                library.path().display()
+            )
         }
         Err(ClientError::LibraryMissing(reason)) => format!("not found: {reason}"),
         Err(error) => error.to_string(),

@@ -116,6 +116,8 @@ pub struct Observation<'a> {
     pub standing: &'a Standing,
     /// The cluster that answered, if it is the right one.
     pub fsid: Option<&'a Fsid>,
+    /// The release of the monitors.
+    pub release: Option<&'a str>,
     /// The newest view of this session.
     pub view: Option<&'a ClusterView>,
     /// The CephPools that refer to it.
@@ -135,6 +137,7 @@ pub fn compute(
         deleting,
         standing,
         fsid,
+        release,
         view,
         uses,
         leftovers,
@@ -158,7 +161,7 @@ pub fn compute(
         conditions: conditions::set(&old.conditions, wanted, generation, now),
         fsid,
         epoch: kept.epoch.max(epoch),
-        release: kept.release,
+        release: release.map(str::to_owned).or(kept.release),
         require_osd_release: view
             .map(|view| view.map().require_osd_release_name.clone())
             .or(kept.require_osd_release),

@@ -49,6 +49,8 @@ pub struct Session {
     pub incarnation: u64,
     /// The highest epoch that objects recorded for this cluster before the session was opened.
     pub floor: Arc<Floor>,
+    /// The release of the monitors when the session was opened, for people.
+    pub release: Option<String>,
     /// Cancelled when this client is given up: it takes no more commands, and what is in flight
     /// on it keeps its deadline.
     pub closed: CancellationToken,

@@ -100,7 +100,10 @@ mod tests {
     async fn ask(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).await.expect("a connection");
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("a request sent");
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("a request sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an answer");
         answer
@@ -114,7 +117,12 @@ mod tests {
         let (health, stop) = (Health::new(), CancellationToken::new());
         let crds = health.gate("crds");
         let _stores = health.gate("stores");
-        let server = tokio::spawn(serve(listener, health.clone(), Metrics::default(), stop.clone()));
+        let server = tokio::spawn(serve(
+            listener,
+            health.clone(),
+            Metrics::default(),
+            stop.clone(),
+        ));
 
         let metrics = ask(address, "/metrics").await;
         assert!(metrics.starts_with("HTTP/1.1 200 "), "{metrics}");
@@ -130,7 +138,9 @@ mod tests {
         assert!(ask(address, "/other").await.starts_with("HTTP/1.1 404 "));
 
         let mut half = TcpStream::connect(address).await.expect("a connection");
-        half.write_all(b"GET /heal").await.expect("half a request sent");
+        half.write_all(b"GET /heal")
+            .await
+            .expect("half a request sent");
         stop.cancel();
         let ended = tokio::time::timeout(LAST_ANSWERS * 3, server).await;
         assert!(matches!(ended, Ok(Ok(Ok(())))), "{ended:?}");

@@ -112,13 +112,7 @@ impl Collector for Levels {
             let counts = counts
                 .into_iter()
                 .map(|(state, count)| (state.as_str(), count));
-            gauges(
-                &mut encoder,
-                "pools",
-                "CephPools by state",
-                "state",
-                counts,
-            )?;
+            gauges(&mut encoder, "pools", "CephPools by state", "state", counts)?;
         }
         Ok(())
     }

@@ -43,7 +43,10 @@ fn events() {
     );
     metrics.round(Duration::from_millis(60));
     metrics.corrected(3);
-    assert_eq!(lines(&metrics, "poolwright_rounds_total"), ["poolwright_rounds_total 1"]);
+    assert_eq!(
+        lines(&metrics, "poolwright_rounds_total"),
+        ["poolwright_rounds_total 1"]
+    );
     assert_eq!(
         lines(&metrics, "poolwright_corrections_total"),
         ["poolwright_corrections_total 3"]
@@ -109,7 +112,10 @@ async fn commands() {
         variable: "size".into(),
         value: "3".into(),
     };
-    let stat = client.send(&MonCommand::OsdStat, deadline).await.expect("a reply");
+    let stat = client
+        .send(&MonCommand::OsdStat, deadline)
+        .await
+        .expect("a reply");
     assert_eq!(stat.code, 0);
     let refused = client.send(&change, deadline).await.expect("a reply");
     assert_eq!(refused.code, -2);
@@ -117,7 +123,14 @@ async fn commands() {
     let short = Duration::from_millis(10);
     let lost = client.read_after_changes(&MonCommand::OsdStat, short).await;
     assert!(matches!(lost, Err(ClientError::TimedOut { .. })));
-    inner.plan_fault("osd pool set", 1, Fault::Reply { code: -1, text: "no".into() });
+    inner.plan_fault(
+        "osd pool set",
+        1,
+        Fault::Reply {
+            code: -1,
+            text: "no".into(),
+        },
+    );
     let alone = client.send_alone(&change, deadline).await.expect("a reply");
     assert_eq!(alone.code, -1);
     let mut seen = lines(&metrics, "poolwright_commands_total");

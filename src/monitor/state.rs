@@ -249,9 +249,10 @@ impl State {
         self.asked = false;
     }
 
-    /// The view that reaches an awaited epoch.
-    pub(super) fn reached(&self, epoch: Epoch) -> Option<Arc<ClusterView>> {
-        if self.behind.is_some() || self.other.is_some() {
+    /// The view that reaches an awaited epoch. What this depends on wakes subscribers, who
+    /// may be waiting for it.
+    pub(super) fn reached(&self, epoch: Epoch, now: Instant) -> Option<Arc<ClusterView>> {
+        if self.went_back(now).is_some() || self.other.is_some() {
             return None;
         }
         self.view.clone().filter(|view| view.epoch() >= epoch)

@@ -462,6 +462,11 @@ async fn epoch_goes_back() {
         matches!(usable(&monitor), Err(NotUsable::Stale { .. })),
         "not acted on in doubt"
     );
+    let view = monitor
+        .await_epoch(Epoch(100), SECOND)
+        .await
+        .expect("it is there");
+    assert_eq!(view.epoch(), Epoch(100));
     fake.inner().epoch = 100;
     assert!(timeout(10 * SECOND, receiver.changed()).await.is_err());
     assert_eq!(usable(&monitor), Ok(100));

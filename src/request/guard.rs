@@ -104,7 +104,7 @@ pub fn check(
             | MonCommand::PoolSetQuota { pool: name, .. }
             | MonCommand::ApplicationEnable { pool: name, .. }
             | MonCommand::ApplicationRemove { pool: name, .. } => means_ours(name)?,
-            MonCommand::OsdStat | MonCommand::OsdDump | MonCommand::CrushDump => {}
+            MonCommand::OsdStat | MonCommand::OsdDump | MonCommand::CrushDump | MonCommand::Version => {}
         }
     }
     Ok(())

@@ -250,3 +250,58 @@ fn not_connected(code: i32, options: &ConnectOptions, limits: &Limits) -> Client
         other => ClientError::InvalidConfiguration(format!("connecting: {}", reason(other))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AQDvxRhnAAAAABAAnN5Ejt1oyuvbCNVvyPS9ug==";
+    const OTHER: &str = "AQDvxRhnAAAAABAAnN5Ejt1oyuvbCNVvyPS9uA==";
+
+    /// A secret holds a bare key, or a keyring in which the user's own key is found.
+    #[test]
+    fn keys_are_found() {
+        let key = |text: &str| Key::parse(text, "poolwright").map(|key| key.0);
+        let keyring = format!(
+            "[client.poolwright-old]\n\tkey = {OTHER}\n[client.poolwright]\n\tcaps mon = \"allow r\"\n\tkey = {KEY}\n"
+        );
+        for text in [KEY.to_owned(), format!("  {KEY}\n"), keyring] {
+            assert_eq!(key(&text).as_deref(), Ok(KEY));
+        }
+        let elsewhere = format!("[client.admin]\nkey = {KEY}\n");
+        let not_there = Err(KeyError::NotInKeyring("client.poolwright".into()));
+        assert_eq!(key(&elsewhere), not_there);
+        assert_eq!(key("[client.poolwright]\n"), not_there);
+        for garbled in [
+            "",
+            "secret",
+            "AQDv",
+            &KEY.replace('=', "!"),
+            &format!("{KEY}{KEY}"),
+        ] {
+            assert_eq!(key(garbled), Err(KeyError::Garbled), "{garbled}");
+        }
+    }
+
+    /// A key is in nothing that is printed for debugging.
+    #[test]
+    fn keys_are_not_shown() {
+        let options = ConnectOptions::Explicit {
+            mon_host: "192.0.2.1".into(),
+            user: "poolwright".into(),
+            key: Key::parse(KEY, "poolwright").expect("a key"),
+            options: BTreeMap::new(),
+        };
+        let shown = format!("{options:?} {options:#?}");
+        assert!(!shown.contains("AQDv"), "{shown}");
+        assert_eq!(options.entity(), "client.poolwright");
+    }
+
+    /// librados counts in whole seconds, and takes 0 for never.
+    #[test]
+    fn times_are_rounded_up() {
+        assert_eq!(seconds(Duration::ZERO), "1");
+        assert_eq!(seconds(Duration::from_millis(1500)), "2");
+        assert_eq!(seconds(Duration::from_secs(30)), "30");
+    }
+}

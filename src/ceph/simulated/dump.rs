@@ -67,6 +67,14 @@ pub fn crush_dump(crush: &CrushMap) -> Value {
     json!({"devices": [], "types": [], "buckets": [], "rules": rules})
 }
 
+/// `version --format json`, with the release the map requires.
+pub fn version(map: &OsdMap) -> Value {
+    let release = map.require_osd_release;
+    let number = release.map_or(0, |release| release as u8);
+    let name = &map.require_osd_release_name;
+    json!({"version": format!("ceph version {number}.2.0 (simulated) {name} (stable)")})
+}
+
 fn dump_pool(pool: &Pool) -> Value {
     let groups = pool.placement_groups;
     json!({

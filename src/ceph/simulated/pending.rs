@@ -84,6 +84,7 @@ impl<'a> Pending<'a> {
             MonCommand::OsdStat => return body(&dump::osd_stat(self.cluster)),
             MonCommand::OsdDump => return reply(0, "", dump::osd_dump_bytes(self.map())),
             MonCommand::CrushDump => return body(&dump::crush_dump(self.crush())),
+            MonCommand::Version => return body(&dump::version(self.map())),
             MonCommand::PoolCreate(create) => self.create(create),
             MonCommand::PoolSet {
                 pool,

@@ -89,7 +89,9 @@ impl Manifests {
             Err(error) => Err(error.to_string()),
         };
         match documents {
-            Ok(documents) => documents.iter().for_each(|document| self.document(file, document)),
+            Ok(documents) => documents
+                .iter()
+                .for_each(|document| self.document(file, document)),
             Err(error) => self.problem(file, &error),
         }
     }
@@ -119,7 +121,8 @@ impl Manifests {
             Some(status) => match serde_json::from_value(status.clone()) {
                 Ok(status) => object.status = Some(status),
                 Err(error) => {
-                    return self.problem(file, &format!("{title}: status: cannot be read: {error}"));
+                    return self
+                        .problem(file, &format!("{title}: status: cannot be read: {error}"));
                 }
             },
         }
@@ -129,7 +132,11 @@ impl Manifests {
             name: object.metadata.name.clone().unwrap_or_default(),
             object,
         };
-        match self.pools.iter().find(|other| other.address() == given.address()) {
+        match self
+            .pools
+            .iter()
+            .find(|other| other.address() == given.address())
+        {
             Some(first) => {
                 let line = format!("{title}: stands twice, also in {}", first.file);
                 self.problem(file, &line);
@@ -169,7 +176,9 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     if found.is_empty() {
-        return Err(io::Error::other("the folder holds no *.yaml, *.yml or *.json"));
+        return Err(io::Error::other(
+            "the folder holds no *.yaml, *.yml or *.json",
+        ));
     }
     found.sort();
     Ok(found)

@@ -76,7 +76,9 @@ fn one(given: &Given, instance: &str, view: &ClusterView) -> Planned {
         Err(refusals) => (Plan::default(), refusals.clone()),
     };
     let observed = object.spec.management == Management::Observe;
-    let age = object.creation_timestamp().map_or(Timestamp::MAX, |time| time.0);
+    let age = object
+        .creation_timestamp()
+        .map_or(Timestamp::MAX, |time| time.0);
     Planned {
         namespace: given.namespace.clone(),
         name: given.name.clone(),
@@ -104,7 +106,9 @@ fn planned(wish: &Wish, view: &ClusterView) -> (Plan, Vec<Refusal>) {
         refusals.push(Refusal::new(
             Reason::NotConverging,
             None,
-            format!("after {MAX_ROUNDS} rounds there is still something to do; please report this plan"),
+            format!(
+                "after {MAX_ROUNDS} rounds there is still something to do; please report this plan"
+            ),
         ));
     }
     (plan, refusals)
@@ -114,7 +118,12 @@ fn planned(wish: &Wish, view: &ClusterView) -> (Plan, Vec<Refusal>) {
 fn held(object: &CephPool) -> Option<&'static str> {
     if object.spec.management == Management::Observe {
         Some("management is Observe")
-    } else if object.annotations().get(ANNOTATION_PAUSED).map(String::as_str) == Some("true") {
+    } else if object
+        .annotations()
+        .get(ANNOTATION_PAUSED)
+        .map(String::as_str)
+        == Some("true")
+    {
         Some("it is paused")
     } else {
         None

@@ -51,7 +51,12 @@ fn pool(text: &mut String, planned: &Planned) {
             format!("{}, {commands}{rest}", counted(rounds, "round"))
         }
     };
-    let Planned { namespace, name, pool, .. } = planned;
+    let Planned {
+        namespace,
+        name,
+        pool,
+        ..
+    } = planned;
     let _ = write!(text, "{namespace}/{name} (pool {pool}): {summary}");
     if let Some(why) = planned.held.filter(|_| rounds > 0) {
         let _ = write!(text, " (not sent: {why})");
@@ -61,11 +66,19 @@ fn pool(text: &mut String, planned: &Planned) {
         let _ = writeln!(text, "  round {}", index + 1);
         for step in &round.steps {
             let reason = reason(step);
-            let _ = writeln!(text, "    {}  # {}", step.command.to_line(), on_one_line(&reason));
+            let _ = writeln!(
+                text,
+                "    {}  # {}",
+                step.command.to_line(),
+                on_one_line(&reason)
+            );
         }
     }
     for refusal in &planned.refusals {
-        let field = refusal.field.as_deref().map_or_else(String::new, |field| format!("{field}: "));
+        let field = refusal
+            .field
+            .as_deref()
+            .map_or_else(String::new, |field| format!("{field}: "));
         let message = on_one_line(&refusal.message);
         let _ = writeln!(text, "  {}: {field}{message}", refusal.reason.as_str());
     }
@@ -73,18 +86,27 @@ fn pool(text: &mut String, planned: &Planned) {
 
 /// What has to be known about the commands above.
 fn notes(plans: &[Planned], instance: &str) -> Vec<&'static str> {
-    let mut commands = plans.iter().flat_map(|planned| planned.plan.steps()).map(|step| &step.command);
+    let steps = plans.iter().flat_map(|planned| planned.plan.steps());
+    let commands: Vec<&MonCommand> = steps.map(|step| &step.command).collect();
     let mut notes = Vec::new();
-    if commands.clone().any(|command| command.to_line().contains(WORD)) {
-        notes.push("00000000 stands for words that are drawn at random when the commands are sent.");
+    if commands
+        .iter()
+        .any(|command| command.to_line().contains(WORD))
+    {
+        notes
+            .push("00000000 stands for words that are drawn at random when the commands are sent.");
     }
-    if commands.any(tool_refuses) {
+    if commands.iter().any(|command| tool_refuses(command)) {
         notes.push(
             "The ceph tool itself refuses values with / : + or @ (marks have a /); monitors take them from Poolwright.",
         );
     }
     let owned = |refusal: &Refusal| refusal.reason == Reason::OwnedByAnother;
-    if instance == INSTANCE && plans.iter().any(|planned| planned.refusals.iter().any(owned)) {
+    if instance == INSTANCE
+        && plans
+            .iter()
+            .any(|planned| planned.refusals.iter().any(owned))
+    {
         notes.push(
             "Is the mark that of the objects' own controller? Then give its ID: --instance-id \
              \"$(kubectl get namespace kube-system -o jsonpath={.metadata.uid})\"",
@@ -101,7 +123,10 @@ fn tool_refuses(command: &MonCommand) -> bool {
 
 /// `1 in sync, 2 to change, 1 refused`.
 fn totals(plans: &[Planned]) -> String {
-    let refused = plans.iter().filter(|planned| !planned.refusals.is_empty()).count();
+    let refused = plans
+        .iter()
+        .filter(|planned| !planned.refusals.is_empty())
+        .count();
     let in_sync = plans.iter().filter(|planned| planned.in_sync()).count();
     format!(
         "{}: {in_sync} in sync, {} to change, {refused} refused",
@@ -179,7 +204,11 @@ pub(super) fn report(plans: &[Planned]) -> Report {
             .plan
             .rounds()
             .map(|round| RoundReport {
-                commands: round.steps.iter().map(|step| step.command.to_json()).collect(),
+                commands: round
+                    .steps
+                    .iter()
+                    .map(|step| step.command.to_json())
+                    .collect(),
                 reasons: round.steps.iter().map(reason).collect(),
             })
             .collect(),

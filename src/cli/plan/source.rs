@@ -102,7 +102,9 @@ pub(super) fn cluster(conf: &Path, user: &str) -> Result<ClusterView, SourceErro
             conf: conf.to_owned(),
             source,
         };
-        let client = RadosClient::connect(options, limits).await.map_err(failed)?;
+        let client = RadosClient::connect(options, limits)
+            .await
+            .map_err(failed)?;
         let read = async |command: MonCommand| {
             let reply = client.send(&command, READ_LIMIT).await.map_err(failed)?;
             if reply.code < 0 {

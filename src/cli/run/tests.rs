@@ -61,7 +61,11 @@ async fn supervised(behaviour: Behaviour, signals: &[Duration]) -> Result<(), Ru
         })
         .await;
     assert!(shutdown.is_cancelled() && stop_serving.is_cancelled());
-    assert_eq!(health.waiting(), ["shutdown"], "nobody may take it for ready");
+    assert_eq!(
+        health.waiting(),
+        ["shutdown"],
+        "nobody may take it for ready"
+    );
     ended
 }
 
@@ -94,10 +98,19 @@ async fn half_a_controller_is_none() {
     let ended = supervised(Behaviour::Early, &[]).await;
     assert!(matches!(ended, Err(RunError::Early("controller"))));
     let ended = supervised(Behaviour::Panics, &[]).await;
-    assert!(matches!(ended, Err(RunError::Panicked { part: "controller", .. })));
+    assert!(matches!(
+        ended,
+        Err(RunError::Panicked {
+            part: "controller",
+            ..
+        })
+    ));
     let error = supervised(Behaviour::Fails, &[]).await.err();
     let said = error.map(|error| chain(&error)).unwrap_or_default();
-    assert!(said.starts_with("the controller ended: instance ID \"a/b\""), "{said}");
+    assert!(
+        said.starts_with("the controller ended: instance ID \"a/b\""),
+        "{said}"
+    );
 }
 
 /// IDs that can stand in a mark, and those that cannot.

@@ -14,9 +14,10 @@ use super::desired::{Desired, check_fsid, problem_of};
 use super::open::Opened;
 use super::slot::{Live, Slot};
 use crate::api::v1alpha1::ClusterConnection;
-use crate::ceph::client::ClientError;
+use crate::ceph::client::{ClientError, MonClient};
 use crate::ceph::types::{Epoch, Fsid};
 use crate::controller::connection_status::{PoolUse, Problem};
+use crate::ceph::command::MonCommand;
 use crate::controller::registry::{Floor, Session};
 use crate::monitor::{ClusterMonitor, Contact, MonitorSettings};
 
@@ -52,6 +53,7 @@ impl Shared {
             MonitorSettings::default(),
             closed.clone(),
         );
+        let release = release(client.as_ref()).await;
         let floor = Floor::default();
         floor.raise(self.recorded(connection, slot, &fsid));
         let live = Live {
@@ -64,6 +66,7 @@ impl Shared {
                 monitor,
                 incarnation: self.incarnations.fetch_add(1, Ordering::Relaxed),
                 floor: Arc::new(floor),
+                release,
                 closed,
             }),
             close,
@@ -123,4 +126,13 @@ async fn settled(monitor: &ClusterMonitor) {
             snapshot.view.is_some() || !waiting
         })
         .await;
+}
+
+/// The release of the monitor that answers, such as `16.2.15`; nothing depends on it.
+async fn release(client: &dyn MonClient) -> Option<String> {
+    let reply = client.send(&MonCommand::Version, GRACE).await.ok()?;
+    let answer: serde_json::Value = serde_json::from_slice(&reply.body).ok()?;
+    // `ceph version 16.2.15 (618f…) pacific (stable)`
+    let words = answer.get("version")?.as_str()?;
+    words.split_whitespace().nth(2).map(str::to_owned)
 }

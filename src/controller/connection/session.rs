@@ -222,6 +222,7 @@ impl Shared {
             monitor: old.monitor.clone(),
             incarnation: old.incarnation,
             floor: Arc::clone(&old.floor),
+            release: old.release.clone(),
             closed: old.closed.clone(),
         });
         self.registry.open(Arc::clone(&live.session));

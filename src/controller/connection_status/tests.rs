@@ -69,6 +69,7 @@ fn observation<'a>(
         deleting: false,
         standing,
         fsid: Some(fsid),
+        release: None,
         view: Some(view),
         uses: &[],
         leftovers: &[],
@@ -217,6 +218,7 @@ fn failures_keep_what_was_known() {
     let lost = Standing::Failed(Problem::new(Reason::Unreachable, "no monitor answers"));
     let blind = Observation {
         fsid: None,
+        release: None,
         view: None,
         ..observation(&lost, &fsid, &seen)
     };
