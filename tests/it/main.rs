@@ -1,0 +1,34 @@
+//! The tests, in one binary: `pure` needs nothing but Rust, `real` needs the clusters that
+//! `tests/env/with-env.sh` starts.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::too_many_lines,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test that fails says where, and what it prints is read by a person"
+)]
+
+/// Planning, validation, texts and flows against a simulated cluster.
+mod pure {
+    mod cli;
+    mod docs;
+    mod manifests;
+    mod plans;
+    mod schema;
+    mod support;
+    mod yaml;
+}
+
+/// Real monitors and a real API server.
+mod real {
+    mod create;
+    mod monitor;
+    mod rados;
+    mod support;
+}
