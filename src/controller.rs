@@ -84,7 +84,9 @@ pub enum Error {
     #[error("cannot find out how to reach the Kubernetes API server")]
     Configuration(#[source] Box<kube::Error>),
     /// The uid of `kube-system` is what marks are made with.
-    #[error("cannot read the namespace kube-system, whose uid names this control plane; allow it, or give --instance-id")]
+    #[error(
+        "cannot read the namespace kube-system, whose uid names this control plane; allow it, or give --instance-id"
+    )]
     Instance(#[source] Box<kube::Error>),
     /// The CRDs cannot be looked for.
     #[error("cannot look for the CustomResourceDefinitions")]
@@ -112,7 +114,9 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         .map_err(|source| Error::Configuration(Box::new(source)))?;
     settings.health.gate(CRDS);
     let objects_listed = settings.health.gate("objects");
-    let Some(instance) = or_shutdown(instance(&client, settings.instance_id.clone()), &shutdown).await else {
+    let Some(instance) =
+        or_shutdown(instance(&client, settings.instance_id.clone()), &shutdown).await
+    else {
         return Ok(());
     };
     let instance = instance?;
@@ -206,8 +210,14 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let connections = parts.go_on(&shutdown, &health).await?;
     // Looks end first, then the runs come to the end of their round, then the sessions are closed.
     runs.cancel();
-    if tokio::time::timeout(DRAIN, pools.collection.drained()).await.is_err() {
-        tracing::warn!(runs = pools.collection.running(), "commands are still in flight; they are settled at the next start");
+    if tokio::time::timeout(DRAIN, pools.collection.drained())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            runs = pools.collection.running(),
+            "commands are still in flight; they are settled at the next start"
+        );
     }
     sessions.cancel();
     if tokio::time::timeout(CLOSE, connections).await.is_err() {
@@ -369,8 +379,14 @@ fn uses(objects: Store<GuardedPool>) -> connection::PoolUses {
 async fn instance(client: &Client, given: Option<String>) -> Result<String, Error> {
     if let Some(id) = given {
         let good = (1..=63).contains(&id.len())
-            && id.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-        return if good { Ok(id) } else { Err(Error::InstanceId(id)) };
+            && id
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        return if good {
+            Ok(id)
+        } else {
+            Err(Error::InstanceId(id))
+        };
     }
     let found = Api::<PartialObjectMeta<Namespace>>::all(client.clone())
         .get("kube-system")

@@ -154,11 +154,12 @@ impl Setting {
 
     fn is_unset_value(&self, value: &Value) -> bool {
         match (self.removal, value) {
-            (Removal::Released, _) => false,
             (Removal::Unset(_), Value::Integer(0) | Value::Flag(false)) => true,
             (Removal::Unset(_), Value::Double(number)) => *number == 0.0,
             (Removal::Unset(word), Value::Word(value)) => word == value,
-            (Removal::Unset(_), Value::Integer(_) | Value::Flag(_)) => false,
+            (Removal::Released, _) | (Removal::Unset(_), Value::Integer(_) | Value::Flag(_)) => {
+                false
+            }
         }
     }
 

@@ -10,7 +10,9 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::api::v1alpha1::{ANNOTATION_PAUSED, ANNOTATION_POOL, CephPool, CephPoolStatus, FINALIZER_POOL};
+use crate::api::v1alpha1::{
+    ANNOTATION_PAUSED, ANNOTATION_POOL, CephPool, CephPoolStatus, FINALIZER_POOL,
+};
 
 /// Under which name the controller writes.
 pub const FIELD_MANAGER: &str = "poolwright";
@@ -45,7 +47,10 @@ pub enum WriteError {
 impl PoolFile {
     /// Opens the file of an object.
     pub fn new(api: Api<CephPool>, object: Arc<CephPool>) -> Self {
-        Self { api, newest: object }
+        Self {
+            api,
+            newest: object,
+        }
     }
 
     /// The object as it is known best.
@@ -91,7 +96,7 @@ impl PoolFile {
                     }
                     self.reread().await?;
                 }
-                Err(error) => return Err(self.failed("status", error)),
+                Err(error) => return Err(failed("status", error)),
             }
         }
         Err(WriteError::Moved)
@@ -130,7 +135,7 @@ impl PoolFile {
                     }
                     self.reread().await?;
                 }
-                Err(error) => return Err(self.failed("metadata", error)),
+                Err(error) => return Err(failed("metadata", error)),
             }
         }
         Err(WriteError::Moved)
@@ -139,13 +144,23 @@ impl PoolFile {
     /// A merge patch with the resourceVersion: it fails on a newer object and never makes one.
     fn metadata_patch(&self, annotation: Option<&str>, finalizer: bool) -> Option<Value> {
         let meta = self.newest.meta();
-        let present = self.newest.annotations().get(ANNOTATION_POOL).map(String::as_str);
-        let has = self.newest.finalizers().iter().any(|name| name == FINALIZER_POOL);
+        let present = self
+            .newest
+            .annotations()
+            .get(ANNOTATION_POOL)
+            .map(String::as_str);
+        let has = self
+            .newest
+            .finalizers()
+            .iter()
+            .any(|name| name == FINALIZER_POOL);
         // A finalizer cannot be added to an object that is being deleted.
         let finalizer = finalizer && (has || meta.deletion_timestamp.is_none());
-        let mut metadata = json!({"uid": meta.uid, "resourceVersion": meta.resource_version});
+        let mut metadata = serde_json::Map::new();
+        metadata.insert("uid".into(), json!(meta.uid));
+        metadata.insert("resourceVersion".into(), json!(meta.resource_version));
         if present != annotation {
-            metadata["annotations"] = json!({ANNOTATION_POOL: annotation});
+            metadata.insert("annotations".into(), json!({ANNOTATION_POOL: annotation}));
         }
         if has != finalizer {
             let mut finalizers: Vec<String> = self.newest.finalizers().to_vec();
@@ -153,7 +168,7 @@ impl PoolFile {
             if finalizer {
                 finalizers.push(FINALIZER_POOL.to_owned());
             }
-            metadata["finalizers"] = json!(finalizers);
+            metadata.insert("finalizers".into(), json!(finalizers));
         }
         (present != annotation || has != finalizer).then(|| json!({"metadata": metadata}))
     }
@@ -163,7 +178,7 @@ impl PoolFile {
         let fresh = match self.api.get_opt(&self.newest.name_any()).await {
             Ok(Some(fresh)) => fresh,
             Ok(None) => return Err(WriteError::Gone),
-            Err(error) => return Err(self.failed("newest version", error)),
+            Err(error) => return Err(failed("newest version", error)),
         };
         let old = std::mem::replace(&mut self.newest, Arc::new(fresh));
         let new = &self.newest;
@@ -174,21 +189,14 @@ impl PoolFile {
             && old.status == new.status;
         if same { Ok(()) } else { Err(WriteError::Moved) }
     }
-
-    fn failed(&self, what: &'static str, error: kube::Error) -> WriteError {
-        match error {
-            kube::Error::Api(answer) if answer.is_not_found() => WriteError::Gone,
-            error => WriteError::Api {
-                what,
-                source: Box::new(error),
-            },
-        }
-    }
 }
-
 /// Whether people asked for nothing to be sent.
 pub fn is_paused(object: &CephPool) -> bool {
-    object.annotations().get(ANNOTATION_PAUSED).map(String::as_str) == Some("true")
+    object
+        .annotations()
+        .get(ANNOTATION_PAUSED)
+        .map(String::as_str)
+        == Some("true")
 }
 
 /// Versions of one object are numbers that grow; a text that is not one counts as the oldest.
@@ -199,4 +207,14 @@ fn version(object: &CephPool) -> u64 {
         .as_deref()
         .and_then(|version| version.parse().ok())
         .unwrap_or_default()
+}
+
+fn failed(what: &'static str, error: kube::Error) -> WriteError {
+    match error {
+        kube::Error::Api(answer) if answer.is_not_found() => WriteError::Gone,
+        error => WriteError::Api {
+            what,
+            source: Box::new(error),
+        },
+    }
 }

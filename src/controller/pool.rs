@@ -2,12 +2,16 @@
 //! run, computes the status and returns.
 //!
 //! * [`look`]: what is the case, and what is to be done; no writes
+//! * [`prepare`]: what has to be right before a plan can be made
+//! * [`proceed`]: begins runs, and knows when not to
 //! * [`deletion`]: the same for an object that is deleted
 //! * [`tickets`]: which requests there are for it
 //! * this file: the order of the writes
 
 mod deletion;
 mod look;
+mod prepare;
+mod proceed;
 mod tickets;
 
 use std::panic::AssertUnwindSafe;
@@ -22,7 +26,7 @@ use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
 use tokio::time::{Instant, timeout};
 
-use self::look::Look;
+use self::look::{Look, Subject};
 use super::file::WriteError;
 use super::pools::{GuardedPool, PoolEntry, Pools, key, retry_delay};
 use super::status::{self, Inputs, Standing};
@@ -88,9 +92,13 @@ pub async fn reconcile(object: Arc<GuardedPool>, pools: Arc<Pools>) -> Result<Ac
         Err(Error::Write(WriteError::Moved | WriteError::Gone)) => ReconcileOutcome::Waiting,
         Err(Error::TimedOut) => ReconcileOutcome::TimedOut,
         Err(Error::Panicked) => ReconcileOutcome::Panicked,
-        Err(Error::Write(WriteError::Api { .. }) | Error::Request { .. }) => ReconcileOutcome::Failed,
+        Err(Error::Write(WriteError::Api { .. }) | Error::Request { .. }) => {
+            ReconcileOutcome::Failed
+        }
     };
-    pools.metrics.reconciled(Kind::CephPool, outcome, started.elapsed());
+    pools
+        .metrics
+        .reconciled(Kind::CephPool, outcome, started.elapsed());
     match result {
         // Somebody was faster: the event of that change, or this, brings the next look.
         Err(Error::Write(WriteError::Moved)) => {
@@ -123,13 +131,24 @@ async fn attend(pools: &Arc<Pools>, seen: &Arc<CephPool>) -> Result<Action, Erro
         return Ok(Action::await_change());
     }
     tickets::resume(pools, &entry, &work, &object).await?;
+    let subject = Subject {
+        pools,
+        entry: &entry,
+        work: &work,
+        key: &key,
+        object: &object,
+    };
     let look = if object.metadata.deletion_timestamp.is_some() {
-        if !object.finalizers().iter().any(|name| name == crate::api::v1alpha1::FINALIZER_POOL) {
+        if !object
+            .finalizers()
+            .iter()
+            .any(|name| name == crate::api::v1alpha1::FINALIZER_POOL)
+        {
             return Ok(Action::await_change());
         }
-        deletion::look(pools, &entry, &work, &key, &object)
+        deletion::look(&subject)
     } else {
-        look::look(pools, &entry, &work, &key, &object)
+        look::look(&subject)
     };
     write(pools, &entry, &work, &object, look).await
 }
@@ -158,7 +177,10 @@ async fn write(
     let now = Timestamp::now();
     let ended: Vec<UserRequest> = {
         let state = work.state();
-        let ended = state.requests.iter().filter(|request| request.is_complete());
+        let ended = state
+            .requests
+            .iter()
+            .filter(|request| request.is_complete());
         ended.cloned().collect()
     };
     for request in &ended {
@@ -170,7 +192,9 @@ async fn write(
     };
     let (refresh_observed, corrected) = {
         let side = entry.side();
-        let due = side.observed_at.is_none_or(|at| at.elapsed() >= OBSERVED_EVERY);
+        let due = side
+            .observed_at
+            .is_none_or(|at| at.elapsed() >= OBSERVED_EVERY);
         (due, side.corrected.clone())
     };
     let mut file = entry.file.lock().await;
@@ -183,17 +207,22 @@ async fn write(
         request: newest.as_ref(),
         plan: plan.as_ref(),
         rejections: &rejections,
-        seen: seen.as_ref().map(|(pool, rule)| (pool.as_ref(), rule.clone())),
+        seen: seen
+            .as_ref()
+            .map(|(pool, rule)| (pool.as_ref(), rule.clone())),
         refresh_observed,
         corrected,
         now,
     });
     let stale_observed = seen.is_some() && !refresh_observed && {
         let mut later = status.clone();
-        later.observed.clone_from(&before.as_ref().and_then(|before| before.observed.clone()));
+        later
+            .observed
+            .clone_from(&before.as_ref().and_then(|before| before.observed.clone()));
         later.observed == status.observed
     };
-    let observed_written = before.as_ref().and_then(|before| before.observed.as_ref()) != status.observed.as_ref();
+    let observed_written =
+        before.as_ref().and_then(|before| before.observed.as_ref()) != status.observed.as_ref();
     file.write_status(status.clone()).await?;
     {
         let mut side = entry.side();
@@ -210,16 +239,23 @@ async fn write(
         }
     }
     work.state().requests.retain(|request| {
-        !ended.iter().any(|ended| ended.id == request.id && request.is_complete())
+        !ended
+            .iter()
+            .any(|ended| ended.id == request.id && request.is_complete())
     });
     if let Some(record) = &record {
-        let present = file.object().annotations().get(crate::api::v1alpha1::ANNOTATION_POOL).cloned();
+        let present = file
+            .object()
+            .annotations()
+            .get(crate::api::v1alpha1::ANNOTATION_POOL)
+            .cloned();
         let annotation = match record::annotation(record) {
             Some(annotation) => Some(annotation),
             None if record.identity.is_none() => None,
             None => present,
         };
-        file.write_metadata(annotation.as_deref(), finalizer).await?;
+        file.write_metadata(annotation.as_deref(), finalizer)
+            .await?;
     }
     let object = Arc::clone(file.object());
     drop(file);
@@ -227,9 +263,17 @@ async fn write(
     if !ended.is_empty()
         && let Err(error) = requests::prune(&pools.client, &object, now).await
     {
-        tracing::warn!(pool = object.name_any(), error = chain(&error), "cannot remove old CephRequests");
+        tracing::warn!(
+            pool = object.name_any(),
+            error = chain(&error),
+            "cannot remove old CephRequests"
+        );
     }
-    let wait = if stale_observed { requeue.min(OBSERVED_EVERY) } else { requeue };
+    let wait = if stale_observed {
+        requeue.min(OBSERVED_EVERY)
+    } else {
+        requeue
+    };
     Ok(Action::requeue(wait))
 }
 
@@ -291,7 +335,11 @@ async fn tell(
         note.truncate(end);
     }
     let event = Event {
-        type_: if stalled || retrying { EventType::Warning } else { EventType::Normal },
+        type_: if stalled || retrying {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        },
         reason: ready.reason.clone(),
         note: Some(note),
         action: "Reconcile".to_owned(),
@@ -303,7 +351,11 @@ async fn tell(
 async fn publish(pools: &Pools, object: &CephPool, event: &Event) {
     let reference: ObjectReference = object.object_ref(&());
     if let Err(error) = pools.recorder.publish(event, &reference).await {
-        tracing::warn!(pool = object.name_any(), error = chain(&error), "cannot publish an event");
+        tracing::warn!(
+            pool = object.name_any(),
+            error = chain(&error),
+            "cannot publish an event"
+        );
     }
 }
 
@@ -318,7 +370,11 @@ pub fn again_after_error(object: &Arc<GuardedPool>, error: &Error, pools: &Pools
         }
         Err(_) => 6,
     };
-    tracing::warn!(pool = object.name_any(), error = chain(error), "cannot look after the pool; trying again");
+    tracing::warn!(
+        pool = object.name_any(),
+        error = chain(error),
+        "cannot look after the pool; trying again"
+    );
     Action::requeue(retry_delay(failures))
 }
 

@@ -6,23 +6,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt};
-use k8s_openapi::api::core::v1::Namespace;
 use tokio::time::Instant;
 
 use super::file::PoolFile;
-use super::requests;
 use super::registry::{Registry, Session};
+use super::requests;
 use crate::api::conditions::{self, ConditionType};
 use crate::api::v1alpha1::{CephPool, PoolReference, Verb};
 use crate::ceph::types::PoolName;
 use crate::metrics::Metrics;
 use crate::request::collection::{PoolKey, RequestCollection};
-use crate::request::refusal::Refusal;
 use crate::request::ownership::Owner;
+use crate::request::refusal::Refusal;
 use crate::request::user_request::UserRequest;
 
 /// A pool as it is watched: one that does not parse must not blind us to the others.
@@ -100,7 +100,10 @@ impl PoolEntry {
 
 impl Pools {
     /// Puts together what the looks share.
-    #[expect(clippy::too_many_arguments, reason = "each is one thing of the shell, named at the one place that calls this")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is one thing of the shell, named at the one place that calls this"
+    )]
     pub fn new(
         client: Client,
         registry: Registry,
@@ -161,7 +164,9 @@ impl Pools {
             .entries()
             .keys()
             .filter(|key| {
-                key.name == object.name && key.namespace == namespace && Some(key.uid.as_str()) != left
+                key.name == object.name
+                    && key.namespace == namespace
+                    && Some(key.uid.as_str()) != left
             })
             .cloned()
             .collect();
@@ -178,11 +183,16 @@ impl Pools {
     /// Ends the requests of objects that are gone, also of those that went while no controller ran.
     pub async fn end_orphans(&self) {
         let exists = |namespace: &str, pool: &PoolReference| {
-            let object = self.objects.get(&ObjectRef::new(&pool.name).within(namespace));
+            let object = self
+                .objects
+                .get(&ObjectRef::new(&pool.name).within(namespace));
             object.is_some_and(|object| object.uid().as_deref() == Some(pool.uid.as_str()))
         };
         if let Err(error) = requests::fail_orphans(&self.client, exists, Timestamp::now()).await {
-            tracing::warn!(error = super::chain(&error), "cannot end the requests of objects that are gone");
+            tracing::warn!(
+                error = super::chain(&error),
+                "cannot end the requests of objects that are gone"
+            );
         }
     }
 

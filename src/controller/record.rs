@@ -63,7 +63,10 @@ pub fn from_object(pool: &CephPool, fresh: Fresh) -> Record {
 
 /// The annotation that a record asks for; none before a pool is known.
 pub fn annotation(record: &Record) -> Option<String> {
-    let identity = record.identity.as_ref().filter(|_| record.identity_proven)?;
+    let identity = record
+        .identity
+        .as_ref()
+        .filter(|_| record.identity_proven)?;
     Some(format!("{identity}/{}", record.claim))
 }
 
@@ -122,7 +125,10 @@ mod tests {
         assert_eq!(annotation(&record).as_deref(), Some("f/7/9/c"));
 
         let record = from_object(&object(Some("f/8/9/c"), Some(status())), fresh());
-        assert_eq!(record.identity.as_ref().map(|known| known.id), Some(PoolId(7)));
+        assert_eq!(
+            record.identity.as_ref().map(|known| known.id),
+            Some(PoolId(7))
+        );
         assert_eq!(
             (record.claim.as_str(), record.claim_recorded),
             ("drawn", false)

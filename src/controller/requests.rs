@@ -29,12 +29,18 @@ const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// Makes the record of a request. One that is there already is fine; where the namespace is being
 /// deleted and refuses it, the work goes on without.
-pub async fn create(client: &Client, pool: &CephPool, request: &UserRequest) -> Result<(), kube::Error> {
+pub async fn create(
+    client: &Client,
+    pool: &CephPool,
+    request: &UserRequest,
+) -> Result<(), kube::Error> {
     let api = api(client, pool);
     let object = CephRequest {
         metadata: ObjectMeta {
             name: Some(request.id.clone()),
-            labels: pool.uid().map(|uid| [(POOL_UID_LABEL.to_owned(), uid)].into()),
+            labels: pool
+                .uid()
+                .map(|uid| [(POOL_UID_LABEL.to_owned(), uid)].into()),
             ..ObjectMeta::default()
         },
         spec: spec(pool, request),
@@ -47,8 +53,13 @@ pub async fn create(client: &Client, pool: &CephPool, request: &UserRequest) -> 
     match api.create(&parameters, &object).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(answer)) if answer.is_already_exists() => Ok(()),
-        Err(kube::Error::Api(answer)) if answer.is_forbidden() && answer.message.contains("being terminated") => {
-            tracing::info!(request = request.id, "the namespace is being deleted: no record of the request");
+        Err(kube::Error::Api(answer))
+            if answer.is_forbidden() && answer.message.contains("being terminated") =>
+        {
+            tracing::info!(
+                request = request.id,
+                "the namespace is being deleted: no record of the request"
+            );
             Ok(())
         }
         Err(error) => Err(error),
@@ -56,13 +67,20 @@ pub async fn create(client: &Client, pool: &CephPool, request: &UserRequest) -> 
 }
 
 /// Writes how a request ended. One that was deleted stays deleted.
-pub async fn complete(client: &Client, pool: &CephPool, request: &UserRequest) -> Result<(), kube::Error> {
+pub async fn complete(
+    client: &Client,
+    pool: &CephPool,
+    request: &UserRequest,
+) -> Result<(), kube::Error> {
     let parameters = PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
     };
     let patch = Patch::Merge(json!({"status": status(request)}));
-    match api(client, pool).patch_status(&request.id, &parameters, &patch).await {
+    match api(client, pool)
+        .patch_status(&request.id, &parameters, &patch)
+        .await
+    {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(answer)) if answer.is_not_found() => Ok(()),
         Err(error) => Err(error),
@@ -107,7 +125,11 @@ fn prunable(mut requests: Vec<CephRequest>, now: Timestamp) -> Vec<String> {
 }
 
 /// What an earlier controller wrote about a request that it did not end.
-pub async fn find(client: &Client, pool: &CephPool, id: &str) -> Result<Option<CephRequest>, kube::Error> {
+pub async fn find(
+    client: &Client,
+    pool: &CephPool,
+    id: &str,
+) -> Result<Option<CephRequest>, kube::Error> {
     api(client, pool).get_opt(id).await
 }
 
@@ -130,7 +152,9 @@ fn spec(pool: &CephPool, request: &UserRequest) -> CephRequestSpec {
                 Operation::Correct => "the pool differed from the manifest",
                 Operation::Create => "the object was created",
                 Operation::Delete => "the object was deleted before its pool was published",
-                Operation::Update | Operation::Rename | Operation::Adopt => "the manifest was changed",
+                Operation::Update | Operation::Rename | Operation::Adopt => {
+                    "the manifest was changed"
+                }
             }
             .to_owned(),
         ),
@@ -148,8 +172,12 @@ fn status(request: &UserRequest) -> CephRequestStatus {
         error: request.error.clone(),
         headline: request.headline.clone(),
         rounds: request.rounds.iter().map(round).collect(),
-        awaited_epoch: request.awaited_epoch.and_then(|epoch| i64::try_from(epoch.0).ok()),
-        observed_epoch: request.observed_epoch.and_then(|epoch| i64::try_from(epoch.0).ok()),
+        awaited_epoch: request
+            .awaited_epoch
+            .and_then(|epoch| i64::try_from(epoch.0).ok()),
+        observed_epoch: request
+            .observed_epoch
+            .and_then(|epoch| i64::try_from(epoch.0).ok()),
         started_at: Some(second(request.started_at)),
         completed_at: request.completed_at.map(second),
     }
@@ -223,7 +251,10 @@ pub async fn fail_orphans(
             "completedAt": second(now),
         }}));
         let api: Api<CephRequest> = Api::namespaced(client.clone(), &namespace);
-        match api.patch_status(&request.name_any(), &parameters, &patch).await {
+        match api
+            .patch_status(&request.name_any(), &parameters, &patch)
+            .await
+        {
             Ok(_) => ended += 1,
             Err(kube::Error::Api(answer)) if answer.is_not_found() => {}
             Err(error) => return Err(error),
@@ -263,11 +294,15 @@ mod tests {
     #[test]
     fn pruning() {
         let now = Timestamp::from_second(1_700_000_000).expect("a time");
-        let mut all: Vec<_> = (0..15).map(|i| ended(&format!("young{i}"), 1, now)).collect();
+        let mut all: Vec<_> = (0..15)
+            .map(|i| ended(&format!("young{i}"), 1, now))
+            .collect();
         assert!(prunable(all.clone(), now).is_empty());
         all.push(ended("old", 30, now));
         assert_eq!(prunable(all, now), ["old"]);
-        let few: Vec<_> = (0..10).map(|i| ended(&format!("old{i}"), 48, now)).collect();
+        let few: Vec<_> = (0..10)
+            .map(|i| ended(&format!("old{i}"), 48, now))
+            .collect();
         assert!(prunable(few, now).is_empty());
         let mut open = ended("open", 99, now);
         open.status = None;

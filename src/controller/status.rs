@@ -1,5 +1,6 @@
 //! The status of a `CephPool` as one pure function of what is known.
 
+mod conditions;
 #[cfg(test)]
 mod tests;
 
@@ -9,11 +10,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
-use crate::api::conditions::{self, ConditionStatus, ConditionType, NewCondition, Reason};
+use crate::api::conditions::{self as api_conditions, Reason};
 use crate::api::v1alpha1::{
     CephPool, CephPoolStatus, DriftStatus, ObservedPool, PendingChange, PoolRequestStatus, PoolType,
 };
-use crate::ceph::errno::Verdict;
 use crate::ceph::osd_map::{Pool, PoolKind};
 use crate::ceph::settings::{SETTINGS, Shown};
 use crate::ceph::types::Epoch;
@@ -23,9 +23,6 @@ use crate::request::rejection::Rejection;
 use crate::request::round::Step;
 use crate::request::user_request::UserRequest;
 use crate::request::wish::Record;
-
-/// The longest message of a condition that Kubernetes takes is 32 KiB; people read less.
-const MESSAGE_LIMIT: usize = 2048;
 
 /// What a look at a pool has come to.
 #[derive(Clone, Debug)]
@@ -114,12 +111,12 @@ pub struct Inputs<'a> {
 pub fn compute(inputs: &Inputs<'_>) -> CephPoolStatus {
     let old = inputs.object.status.clone().unwrap_or_default();
     let generation = inputs.object.metadata.generation;
-    let conditions = conditions(inputs, &old);
+    let conditions = conditions::conditions(inputs, &old);
     let paused = matches!(inputs.standing, Standing::Paused);
     let identity = inputs
         .record
         .and_then(|record| record.identity.as_ref().filter(|_| record.identity_proven));
-    let conditions = conditions::set(
+    let conditions = api_conditions::set(
         &old.conditions,
         conditions,
         if paused {
@@ -187,203 +184,11 @@ fn pool_name(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Option<String> {
             .as_ref()
             .map(|(pool, _)| pool.name.to_string())
             .or_else(|| old.pool_name.clone()),
-        _ => inputs.pool_name.map(str::to_owned).or_else(|| old.pool_name.clone()),
+        _ => inputs
+            .pool_name
+            .map(str::to_owned)
+            .or_else(|| old.pool_name.clone()),
     }
-}
-
-fn conditions(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Vec<NewCondition> {
-    use ConditionStatus::{False, True, Unknown};
-    use ConditionType::{DeletionBlocked, Ready, Reconciling, Stalled};
-    let first_look = old
-        .conditions
-        .iter()
-        .all(|condition| condition.type_ != Ready.as_str());
-    let not_yet = if first_look { Unknown } else { False };
-    let both = |status, other, reason: Reason, message: &str| {
-        let message = shortened(message);
-        vec![
-            NewCondition::new(Ready, status, reason, message.clone()),
-            NewCondition::new(other, True, reason, message),
-        ]
-    };
-    match &inputs.standing {
-        Standing::InSync { epoch: _, note } => {
-            let name = inputs
-                .seen
-                .as_ref()
-                .map_or_else(String::new, |(pool, _)| format!("pool {} ", pool.name));
-            let mut message = format!("{name}is as declared");
-            if let Some(note) = note {
-                message = format!("{message}; {note}");
-            }
-            vec![NewCondition::new(Ready, True, Reason::Reconciled, shortened(&message))]
-        }
-        Standing::Creating => both(
-            not_yet,
-            Reconciling,
-            Reason::Progressing,
-            "waiting for the placement groups to be created; if it lasts, look for OSDs under the pool's CRUSH rule",
-        ),
-        Standing::Working => {
-            let message = inputs.request.map_or_else(
-                || "working".to_owned(),
-                |request| {
-                    format!(
-                        "{} (round {} of {})",
-                        request.headline,
-                        request.rounds_sent + 1,
-                        request.rounds_planned.max(request.rounds_sent + 1)
-                    )
-                },
-            );
-            both(not_yet, Reconciling, Reason::Progressing, &message)
-        }
-        Standing::Retrying { reason, message } => {
-            let message = shortened(message);
-            vec![
-                NewCondition::new(Ready, False, *reason, message.clone()),
-                NewCondition::new(Reconciling, True, Reason::ProgressingWithRetry, message),
-            ]
-        }
-        Standing::Waiting { reason, message } => both(not_yet, Reconciling, *reason, message),
-        Standing::Refused(refusals) => {
-            let reason = refusals.first().map_or(Reason::InvalidSpec, |refusal| refusal.reason);
-            both(False, Stalled, reason, &refusals_text(refusals))
-        }
-        Standing::Rejected(rejections) => {
-            let (reason, message) = rejections_text(rejections);
-            both(False, Stalled, reason, &message)
-        }
-        Standing::Contested {
-            field,
-            observed,
-            until,
-        } => both(
-            False,
-            Stalled,
-            Reason::Contested,
-            &format!(
-                "somebody else keeps setting {field} to {observed}; it is corrected again after {until:.0}. Find out who, \
-                 and let one of the two manage it: take {field} out of the manifest, or stop the other"
-            ),
-        ),
-        Standing::NotConverging => both(
-            False,
-            Stalled,
-            Reason::NotConverging,
-            "after the longest allowed number of rounds there was still something to do; see status.pending and the \
-             commands of the request",
-        ),
-        Standing::Differs => {
-            let message = differences(inputs);
-            vec![
-                NewCondition::new(Ready, False, Reason::Drifted, message.clone()),
-                NewCondition::new(Stalled, True, Reason::ObserveOnly, message),
-            ]
-        }
-        Standing::Paused => {
-            let before = conditions::find(&old.conditions, Ready).map(|ready| ready.status.as_str());
-            let status = match before {
-                Some("True") => True,
-                Some("False") => False,
-                _ => Unknown,
-            };
-            vec![NewCondition::new(
-                Ready,
-                status,
-                Reason::Paused,
-                "paused by the annotation poolwright.dev/paused: nothing is sent; remove it to go on",
-            )]
-        }
-        Standing::DeletionBlocked { message } => {
-            let message = shortened(message);
-            vec![
-                NewCondition::new(Ready, False, Reason::DeletionBlocked, message.clone()),
-                NewCondition::new(Stalled, True, Reason::DeletionBlocked, message.clone()),
-                NewCondition::new(DeletionBlocked, True, Reason::DeletionBlocked, message),
-            ]
-        }
-        Standing::Deleting => both(
-            False,
-            Reconciling,
-            Reason::Deleting,
-            "the object is deleted; the private pool that was never published is being removed",
-        ),
-    }
-}
-
-fn refusals_text(refusals: &[Refusal]) -> String {
-    let texts: Vec<String> = refusals
-        .iter()
-        .map(|refusal| match &refusal.field {
-            Some(field) => format!("{field}: {}", refusal.message),
-            None => refusal.message.clone(),
-        })
-        .collect();
-    texts.join("; ")
-}
-
-/// The field, Ceph's own words, and what to do.
-fn rejections_text(rejections: &[Rejection]) -> (Reason, String) {
-    let Some(first) = rejections.first() else {
-        return (Reason::Rejected, "Ceph refused a command".to_owned());
-    };
-    let (reason, remedy) = match first.verdict {
-        Verdict::Denied => (
-            Reason::PermissionDenied,
-            format!(
-                "give the Ceph user the mon capability: allow command \"{}\"",
-                first.command.prefix()
-            ),
-        ),
-        Verdict::Limit => (
-            Reason::LimitReached,
-            "ask for less, raise the limit, or add OSDs".to_owned(),
-        ),
-        Verdict::Guarded => (
-            Reason::Blocked,
-            "lift the guard it names, or take the field out of the manifest".to_owned(),
-        ),
-        Verdict::Accepted | Verdict::Later | Verdict::Refused => (
-            Reason::Rejected,
-            "change the field, or what it names in the cluster".to_owned(),
-        ),
-    };
-    let texts: Vec<String> = rejections
-        .iter()
-        .map(|rejection| {
-            format!(
-                "{}: Ceph refused {}: {} (code {})",
-                rejection.field,
-                rejection.desired,
-                rejection.text.trim(),
-                rejection.code
-            )
-        })
-        .collect();
-    (reason, format!("{}; {remedy}", texts.join("; ")))
-}
-
-/// What differs, for a person.
-fn differences(inputs: &Inputs<'_>) -> String {
-    let Some(plan) = inputs.plan else {
-        return "the pool differs from the manifest".to_owned();
-    };
-    if let Some(refusal) = plan.now.refusals.first() {
-        return shortened(&refusals_text(std::slice::from_ref(refusal)));
-    }
-    let texts: Vec<String> = unique(plan.steps())
-        .into_iter()
-        .map(|step| format!("{} is {} and should be {}", step.field, step.observed, step.desired))
-        .collect();
-    shortened(&format!("only observed: {}", texts.join("; ")))
-}
-
-fn unique<'a>(steps: impl Iterator<Item = &'a Step>) -> Vec<&'a Step> {
-    let mut seen = BTreeSet::new();
-    steps
-        .filter(|step| seen.insert((step.field.as_str(), step.desired.as_str())))
-        .collect()
 }
 
 fn request(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Option<PoolRequestStatus> {
@@ -392,7 +197,10 @@ fn request(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Option<PoolRequestStatu
         .filter(|record| record.unpublished)
         .map(|record| record.nonce.clone());
     let Some(request) = inputs.request else {
-        return old.request.clone().map(|before| PoolRequestStatus { nonce, ..before });
+        return old
+            .request
+            .clone()
+            .map(|before| PoolRequestStatus { nonce, ..before });
     };
     // Between two rounds nothing is written, so the next one is what is about to happen.
     let round = if request.is_complete() {
@@ -410,7 +218,9 @@ fn request(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Option<PoolRequestStatu
         round: i32::try_from(round).ok(),
         started_at: Some(second(request.started_at)),
         completed_at: request.completed_at.map(second),
-        awaited_epoch: request.awaited_epoch.and_then(|epoch| i64::try_from(epoch.0).ok()),
+        awaited_epoch: request
+            .awaited_epoch
+            .and_then(|epoch| i64::try_from(epoch.0).ok()),
         percent: Some(request.percent()),
         error: request.error.clone(),
     })
@@ -430,7 +240,13 @@ fn pending(inputs: &Inputs<'_>) -> Vec<PendingChange> {
             .rejections
             .iter()
             .find(|rejection| rejection.command == step.command)
-            .map(|rejection| format!("Ceph refused it: {} (code {})", rejection.text.trim(), rejection.code))
+            .map(|rejection| {
+                format!(
+                    "Ceph refused it: {} (code {})",
+                    rejection.text.trim(),
+                    rejection.code
+                )
+            })
     };
     let mut pending: Vec<PendingChange> = plan
         .steps()
@@ -500,15 +316,4 @@ fn observed(inputs: &Inputs<'_>, old: &CephPoolStatus, changed: bool) -> Option<
             })
             .collect(),
     })
-}
-
-fn shortened(message: &str) -> String {
-    if message.len() <= MESSAGE_LIMIT {
-        return message.to_owned();
-    }
-    let mut end = MESSAGE_LIMIT;
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", message.get(..end).unwrap_or_default())
 }

@@ -14,14 +14,16 @@ use super::registry::{Change, RegistryEvent};
 use crate::api::v1alpha1::CephPool;
 use crate::ceph::types::{PoolId, PoolName};
 use crate::ceph::view::ClusterView;
-use crate::monitor::Contact;
 use crate::request::collection::PoolKey;
 
 /// Where references to pools go.
 pub(super) type Urgent = mpsc::UnboundedSender<ObjectRef<GuardedPool>>;
 
 /// A channel whose other end is a stream.
-pub(super) fn channel() -> (Urgent, impl Stream<Item = ObjectRef<GuardedPool>> + Send + 'static) {
+pub(super) fn channel() -> (
+    Urgent,
+    impl Stream<Item = ObjectRef<GuardedPool>> + Send + 'static,
+) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let stream = futures::stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|reference| (reference, receiver))
@@ -57,17 +59,18 @@ pub(super) async fn follow(
 fn pass_on(pools: &Pools, event: &RegistryEvent, urgent: &Urgent) {
     let of_connection = |pool: &CephPool| pool.spec.connection_ref.name == event.connection;
     match &event.change {
-        Change::Appeared | Change::Vanished | Change::SpecChanged => {
-            all(pools, urgent, of_connection);
-        }
-        Change::Contact(Contact::Connected | Contact::Connecting) => {
-            all(pools, urgent, of_connection);
-        }
-        // A monitor that changes or restarts is no news; that it lasts is seen at the next look.
-        Change::Contact(_) => all(pools, urgent, of_connection),
-        Change::View { old: None, .. } => all(pools, urgent, of_connection),
-        Change::View { old: Some(old), new } => {
-            all(pools, urgent, |pool| of_connection(pool) && concerns(pool, old, new));
+        Change::Appeared
+        | Change::Vanished
+        | Change::SpecChanged
+        | Change::Contact(_)
+        | Change::View { old: None, .. } => all(pools, urgent, of_connection),
+        Change::View {
+            old: Some(old),
+            new,
+        } => {
+            all(pools, urgent, |pool| {
+                of_connection(pool) && concerns(pool, old, new)
+            });
         }
     }
 }

@@ -87,7 +87,7 @@ impl Collector for Levels {
             gauges(
                 &mut encoder,
                 "view_epoch",
-                "Epoch of the newest view of a connection's cluster",
+                "Epoch of the newest view of a connection's cluster.",
                 "connection",
                 epochs,
             )?;
@@ -97,7 +97,7 @@ impl Collector for Levels {
             gauges(
                 &mut encoder,
                 "view_age_seconds",
-                "How long ago a connection's view was confirmed to be the cluster's newest",
+                "How long ago a connection's view was confirmed to be the cluster's newest.",
                 "connection",
                 ages,
             )?;
@@ -112,7 +112,13 @@ impl Collector for Levels {
             let counts = counts
                 .into_iter()
                 .map(|(state, count)| (state.as_str(), count));
-            gauges(&mut encoder, "pools", "CephPools by state", "state", counts)?;
+            gauges(
+                &mut encoder,
+                "pools",
+                "CephPools by state.",
+                "state",
+                counts,
+            )?;
         }
         Ok(())
     }

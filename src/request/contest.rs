@@ -50,7 +50,11 @@ impl Contest {
     pub fn held_until(&self, field: &str, now: Timestamp) -> Option<Timestamp> {
         let field = self.fields.get(field)?;
         let level = field.contested(now)?;
-        let until = field.corrections.last()?.saturating_add(delay(level)).ok()?;
+        let until = field
+            .corrections
+            .last()?
+            .saturating_add(delay(level))
+            .ok()?;
         (now < until).then_some(until)
     }
 
@@ -98,7 +102,10 @@ mod tests {
         for next in [20, 40, 60, 60] {
             assert_eq!(contest.held_until("size", at(last)), None);
             contest.corrected(["size"], at(last));
-            assert_eq!(contest.held_until("size", at(last + 1)), Some(at(last + next)));
+            assert_eq!(
+                contest.held_until("size", at(last + 1)),
+                Some(at(last + next))
+            );
             last += next;
         }
     }

@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::collection::PoolWork;
 use super::factory::Next;
-use super::registry::{ObjectType, factory};
-use super::refusal::Refusal;
 use super::guard;
 use super::journal::{Entry, Journal, JournalError};
 use super::pool_factory::discard_round;
 use super::preview::MAX_ROUNDS;
+use super::refusal::Refusal;
+use super::registry::{ObjectType, factory};
 use super::rejection::Rejection;
 use super::round::{Round, Step};
 use super::user_request::{SentCommand, SentRound, UserRequest};
@@ -156,7 +156,10 @@ impl Access {
     async fn view(&self) -> Result<Arc<ClusterView>, RunEnd> {
         let patience = Instant::now() + VIEW_AGE;
         loop {
-            match self.monitor.usable_view(Instant::now(), VIEW_AGE, self.floor) {
+            match self
+                .monitor
+                .usable_view(Instant::now(), VIEW_AGE, self.floor)
+            {
                 Ok(view) => return Ok(view),
                 Err(NotUsable::Stale { .. } | NotUsable::NoView) if Instant::now() < patience => {
                     sleep(VIEW_LOOK).await;
@@ -168,11 +171,7 @@ impl Access {
 }
 
 /// Plans for the newest wish, with the record as this run knows it.
-fn plan(
-    work: &PoolWork,
-    access: &Access,
-    view: &ClusterView,
-) -> Result<(Arc<Wish>, Next), RunEnd> {
+fn plan(work: &PoolWork, access: &Access, view: &ClusterView) -> Result<(Arc<Wish>, Next), RunEnd> {
     let mut state = work.state();
     let Some(newest) = state.wish.clone() else {
         return Err(RunEnd::Moved("there is no wish any more".into()));
@@ -293,7 +292,9 @@ async fn send(
             }
         }
     }
-    let unanswered = answers.iter().find_map(|answer| answer.result.as_ref().err());
+    let unanswered = answers
+        .iter()
+        .find_map(|answer| answer.result.as_ref().err());
     let epoch = epoch.map_err(|error| RunEnd::Away(error.to_string()))?;
     let view = access
         .monitor

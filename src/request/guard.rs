@@ -104,7 +104,10 @@ pub fn check(
             | MonCommand::PoolSetQuota { pool: name, .. }
             | MonCommand::ApplicationEnable { pool: name, .. }
             | MonCommand::ApplicationRemove { pool: name, .. } => means_ours(name)?,
-            MonCommand::OsdStat | MonCommand::OsdDump | MonCommand::CrushDump | MonCommand::Version => {}
+            MonCommand::OsdStat
+            | MonCommand::OsdDump
+            | MonCommand::CrushDump
+            | MonCommand::Version => {}
         }
     }
     Ok(())

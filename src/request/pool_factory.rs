@@ -11,8 +11,8 @@ mod locate;
 use self::configure::Configuration;
 use self::locate::Place;
 use super::factory::{Found, Next, RequestFactory};
-use super::refusal::Refusal;
 use super::ownership::{MARK_KEY, Mark, OBJECT_KEY, read_mark};
+use super::refusal::Refusal;
 use super::round::{MARK_FIELD, POOL_FIELD, Round, Step};
 use super::wish::Wish;
 use crate::api::conditions::Reason;
@@ -34,11 +34,11 @@ impl RequestFactory for PoolRequestFactory {
             Err(refusal) => Next::refused(refusal),
             Ok(Place::Nowhere) => create(wish),
             Ok(Place::Private(pool)) => Next {
-                found: found(view, pool, wish, false),
+                found: Some(found(view, pool, wish, false)),
                 ..unpublished(wish, pool, view)
             },
             Ok(Place::Published(pool)) => Next {
-                found: found(view, pool, wish, true),
+                found: Some(found(view, pool, wish, true)),
                 ..published(wish, pool, view)
             },
         }
@@ -61,28 +61,28 @@ pub fn discard_round(wish: &Wish, view: &ClusterView) -> Next {
             Reason::PoolReplaced,
             Some(POOL_FIELD),
             format!(
-                "pool {} ({private}) is not the pool {} that this object made; remove it by hand if it is not needed",
-                pool.id, identity.id
+                "pool {private} is not the one that this object made: {}; remove it by hand if it is not needed",
+                locate::difference(identity, pool)
             ),
         ));
     }
     Next {
         round: removal(wish, "the object was deleted before the pool was published"),
         refusals: Vec::new(),
-        found: found(view, pool, wish, false),
+        found: Some(found(view, pool, wish, false)),
     }
 }
 
-fn found(view: &ClusterView, pool: &Pool, wish: &Wish, published: bool) -> Option<Found> {
+fn found(view: &ClusterView, pool: &Pool, wish: &Wish, published: bool) -> Found {
     let claim = match read_mark(pool, &wish.owner) {
         Mark::Ours { claim, .. } => Some(claim),
         Mark::Missing | Mark::Foreign { .. } => None,
     };
-    Some(Found {
+    Found {
         identity: view.map().identity(pool),
         claim,
         published,
-    })
+    }
 }
 
 /// Round one: everything that `osd pool create` can take, since there is no transaction.

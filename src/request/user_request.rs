@@ -194,7 +194,11 @@ impl UserRequest {
 
     /// Looks at a newer view. Returns whether the request ended by it.
     pub fn observe(&mut self, seen: Observation<'_>, now: Timestamp) -> bool {
-        if self.is_complete() || self.awaited_epoch.is_some_and(|awaited| seen.epoch < awaited) {
+        if self.is_complete()
+            || self
+                .awaited_epoch
+                .is_some_and(|awaited| seen.epoch < awaited)
+        {
             return false;
         }
         let left: BTreeMap<&str, &str> = seen

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-
 use super::ownership::Owner;
 use super::refusal::Refusal;
 use crate::api::conditions::Reason;
@@ -267,7 +266,7 @@ impl Asking {
         let Some(value) = value else { return };
         match value.bytes() {
             Some(bytes) => self.add(setting, Some(Value::Integer(bytes))),
-            None => self.unreadable(setting, value.to_string()),
+            None => self.unreadable(setting, &value.to_string()),
         }
     }
 
@@ -275,11 +274,11 @@ impl Asking {
         let Some(value) = value else { return };
         match value.value() {
             Some(number) => self.add(setting, Some(Value::Double(number))),
-            None => self.unreadable(setting, value.to_string()),
+            None => self.unreadable(setting, &value.to_string()),
         }
     }
 
-    fn unreadable(&mut self, setting: &Setting, text: String) {
+    fn unreadable(&mut self, setting: &Setting, text: &str) {
         self.wrong.push(Refusal::new(
             Reason::InvalidSpec,
             Some(setting.field),

@@ -15,9 +15,9 @@ use super::open::Opened;
 use super::slot::{Live, Slot};
 use crate::api::v1alpha1::ClusterConnection;
 use crate::ceph::client::{ClientError, MonClient};
+use crate::ceph::command::MonCommand;
 use crate::ceph::types::{Epoch, Fsid};
 use crate::controller::connection_status::{PoolUse, Problem};
-use crate::ceph::command::MonCommand;
 use crate::controller::registry::{Floor, Session};
 use crate::monitor::{ClusterMonitor, Contact, MonitorSettings};
 

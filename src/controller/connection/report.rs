@@ -129,7 +129,9 @@ impl Shared {
             deleting: connection.metadata.deletion_timestamp.is_some(),
             standing,
             fsid: session.as_ref().map(|session| &session.fsid),
-            release: session.as_ref().and_then(|session| session.release.as_deref()),
+            release: session
+                .as_ref()
+                .and_then(|session| session.release.as_deref()),
             view: view.as_deref(),
             uses,
             leftovers: &left,

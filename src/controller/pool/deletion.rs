@@ -9,14 +9,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::look::{Look, access, known_record, observes, wanted_name};
+use super::look::{Look, Subject, known_record, observes, wanted_name};
+use super::proceed::access;
 use crate::api::v1alpha1::{CephPool, Operation, RequestState};
 use crate::controller::file::is_paused;
 use crate::controller::journal::PoolJournal;
-use crate::controller::pools::{PoolEntry, Pools};
+use crate::controller::pools::PoolEntry;
 use crate::controller::status::Standing;
-use crate::request::collection::{PoolKey, PoolWork};
-use crate::request::executor::RunEnd;
+use crate::request::collection::PoolWork;
+use crate::request::executor::{Access, RunEnd};
 use crate::request::factory::Next;
 use crate::request::pool_factory::discard_round;
 use crate::request::preview::Plan;
@@ -29,13 +30,14 @@ const AGAIN: Duration = Duration::from_secs(30);
 const LATE: Duration = Duration::from_secs(30);
 
 /// Looks at a deleted object that still has our finalizer.
-pub(super) fn look(
-    pools: &Arc<Pools>,
-    entry: &Arc<PoolEntry>,
-    work: &PoolWork,
-    key: &PoolKey,
-    object: &Arc<CephPool>,
-) -> Look {
+pub(super) fn look(subject: &Subject<'_>) -> Look {
+    let Subject {
+        pools,
+        entry,
+        work,
+        key,
+        object,
+    } = *subject;
     let record = known_record(work, object);
     if work.state().running {
         return Look {
@@ -52,7 +54,10 @@ pub(super) fn look(
     if !record.unpublished {
         return released(record);
     }
-    let base = record.private_base.clone().unwrap_or_else(|| wanted_name(object));
+    let base = record
+        .private_base
+        .clone()
+        .unwrap_or_else(|| wanted_name(object));
     let wish = Wish::for_removal(
         pools.owner(key),
         base,
@@ -112,7 +117,10 @@ pub(super) fn look(
     if work.state().end == Some(RunEnd::Rejected) {
         let words: Vec<String> = {
             let state = work.state();
-            let words = state.rejections.iter().map(|rejection| rejection.text.trim().to_owned());
+            let words = state
+                .rejections
+                .iter()
+                .map(|rejection| rejection.text.trim().to_owned());
             words.collect()
         };
         work.state().rejections.clear();
@@ -124,7 +132,7 @@ pub(super) fn look(
             words.join("; ")
         ));
     }
-    remove(pools, entry, work, key, wish, next, access(&session, true));
+    remove(subject, wish, next, access(&session, true));
     Look {
         record: Some(record),
         finalizer: true,
@@ -133,15 +141,14 @@ pub(super) fn look(
 }
 
 /// Starts the run that removes the private pool.
-fn remove(
-    pools: &Arc<Pools>,
-    entry: &Arc<PoolEntry>,
-    work: &PoolWork,
-    key: &PoolKey,
-    wish: Wish,
-    next: Next,
-    access: crate::request::executor::Access,
-) {
+fn remove(subject: &Subject<'_>, wish: Wish, next: Next, access: Access) {
+    let Subject {
+        pools,
+        entry,
+        work,
+        key,
+        object: _,
+    } = *subject;
     let plan = Plan {
         now: next,
         later: Vec::new(),
@@ -150,7 +157,14 @@ fn remove(
     {
         let mut state = work.state();
         let id = uuid::Uuid::new_v4().to_string();
-        let request = UserRequest::new(id, Operation::Delete, wish.generation, &wish, &plan, Timestamp::now());
+        let request = UserRequest::new(
+            id,
+            Operation::Delete,
+            wish.generation,
+            &wish,
+            &plan,
+            Timestamp::now(),
+        );
         state.requests.push(request);
         state.wish = Some(Arc::new(wish));
     }

@@ -27,7 +27,13 @@ pub(super) fn of_generation(state: &State, generation: i64) -> Option<String> {
 
 /// Makes sure that what a plan changes has a request: the open one of this generation, or a new one.
 /// Returns whether it made one.
-pub(super) fn open_for(entry: &PoolEntry, work: &PoolWork, wish: &Wish, plan: &Plan, now: Timestamp) -> bool {
+pub(super) fn open_for(
+    entry: &PoolEntry,
+    work: &PoolWork,
+    wish: &Wish,
+    plan: &Plan,
+    now: Timestamp,
+) -> bool {
     let mut side = entry.side();
     let mut state = work.state();
     let open = state
@@ -48,7 +54,11 @@ pub(super) fn open_for(entry: &PoolEntry, work: &PoolWork, wish: &Wish, plan: &P
     let id = uuid::Uuid::new_v4().to_string();
     let mut request = UserRequest::new(id, operation, wish.generation, wish, plan, now);
     // What an older request still works on, towards the same values, is that request's.
-    for older in state.requests.iter().filter(|request| !request.is_complete()) {
+    for older in state
+        .requests
+        .iter()
+        .filter(|request| !request.is_complete())
+    {
         request
             .fields
             .retain(|field, desired| older.fields.get(field) != Some(desired));
@@ -97,7 +107,10 @@ pub(super) async fn resume(
     if entry.side().resumed {
         return Ok(());
     }
-    let recorded = object.status.as_ref().and_then(|status| status.request.clone());
+    let recorded = object
+        .status
+        .as_ref()
+        .and_then(|status| status.request.clone());
     if let Some(before) = recorded {
         let found = requests::find(&pools.client, object, &before.id)
             .await

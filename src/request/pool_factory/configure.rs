@@ -9,8 +9,8 @@ use crate::ceph::command::MonCommand;
 use crate::ceph::osd_map::Pool;
 use crate::ceph::settings::{self, Setting, Value};
 use crate::ceph::view::ClusterView;
-use crate::request::refusal::Refusal;
 use crate::request::ownership::MARK_KEY;
+use crate::request::refusal::Refusal;
 use crate::request::round::Step;
 use crate::request::wish::{self, Wish};
 
@@ -261,11 +261,7 @@ fn removed(wish: &Wish, pool: &Pool) -> Vec<(&'static Setting, Step)> {
 }
 
 /// Takes out what a flag forbids: a flag of ours is lifted first, somebody else's is reported.
-fn respect_locks(
-    wish: &Wish,
-    pool: &Pool,
-    wanted: Vec<(&'static Setting, Step)>,
-) -> Configuration {
+fn respect_locks(wish: &Wish, pool: &Pool, wanted: Vec<(&'static Setting, Step)>) -> Configuration {
     let mut configuration = Configuration::default();
     let mut lifted: Vec<&'static Setting> = Vec::new();
     for (setting, step) in wanted {

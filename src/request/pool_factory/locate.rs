@@ -6,8 +6,8 @@ use crate::api::conditions::Reason;
 use crate::ceph::osd_map::Pool;
 use crate::ceph::types::PoolIdentity;
 use crate::ceph::view::ClusterView;
-use crate::request::refusal::Refusal;
 use crate::request::ownership::{Mark, read_mark};
+use crate::request::refusal::Refusal;
 use crate::request::round::POOL_FIELD;
 use crate::request::wish::Wish;
 
@@ -28,10 +28,7 @@ pub(super) fn locate<'view>(
     view: &'view ClusterView,
 ) -> Result<Place<'view>, Refusal> {
     if wish.observe {
-        // To look at a pool does it no harm, whosever it is.
-        return Ok(view
-            .pool_named(&wish.pool)
-            .map_or(Place::Nowhere, Place::Published));
+        return Ok(looked_at(wish, view));
     }
     let Some(identity) = &wish.record.identity else {
         return unknown(wish, view);
@@ -84,6 +81,17 @@ pub(super) fn locate<'view>(
     }
 }
 
+/// To look at a pool does it no harm, whosever it is.
+fn looked_at<'view>(wish: &Wish, view: &'view ClusterView) -> Place<'view> {
+    if let Some(pool) = view.pool_named(&wish.pool) {
+        return Place::Published(pool);
+    }
+    let private = view.pool_named(&wish.private_name());
+    private
+        .filter(|_| wish.record.unpublished)
+        .map_or(Place::Nowhere, Place::Private)
+}
+
 /// No identity is recorded: a creation under way, a pool that carries our mark, or nothing yet.
 fn unknown<'view>(wish: &Wish, view: &'view ClusterView) -> Result<Place<'view>, Refusal> {
     if wish.record.unpublished
@@ -122,9 +130,10 @@ fn gone<'view>(
             Reason::PoolReplaced,
             Some(POOL_FIELD),
             format!(
-                "pool {} is not the pool this object kept: that had id {}, the one of this name now has id {}; \
-                 find out who replaced it, then delete this object or restore the pool",
-                wish.pool, identity.id, other.id
+                "pool {} is not the pool this object kept: {}; find out who replaced it, then delete this object \
+                 or restore the pool",
+                wish.pool,
+                difference(identity, other)
             ),
         )),
         None => Err(Refusal::new(
@@ -137,6 +146,18 @@ fn gone<'view>(
                 wish.pool, identity.id
             ),
         )),
+    }
+}
+
+/// How a pool differs from the one that is recorded; a cluster built anew counts its pools from 1 again.
+pub(super) fn difference(recorded: &PoolIdentity, found: &Pool) -> String {
+    if found.id == recorded.id {
+        format!(
+            "both have id {}, that was created at {} and this at {} (microseconds since 1970)",
+            found.id, recorded.create_time, found.create_time
+        )
+    } else {
+        format!("that had id {}, this has id {}", recorded.id, found.id)
     }
 }
 

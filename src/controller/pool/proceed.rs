@@ -1,0 +1,278 @@
+//! Something is left to do for a pool: it is being done, or may be begun, or has to wait.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::look::{Look, SOON, Subject};
+use super::tickets;
+use crate::api::conditions::Reason;
+use crate::controller::journal::PoolJournal;
+use crate::controller::pools::{PoolEntry, retry_delay};
+use crate::controller::registry::Session;
+use crate::controller::status::Standing;
+use crate::request::collection::PoolWork;
+use crate::request::executor::{Access, RunEnd};
+use crate::request::preview::Plan;
+use crate::request::refusal::Refusal;
+use crate::request::wish::Wish;
+
+/// The longest time between two tries of what fails for a passing reason.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// When refused commands are tried again: doubled up to an hour.
+const RETRY_REJECTED: Duration = Duration::from_secs(300);
+
+/// What a decision about a run needs.
+pub(super) struct Scene<'a> {
+    pub(super) wish: &'a Wish,
+    pub(super) plan: &'a Plan,
+    pub(super) session: &'a Session,
+    pub(super) now: Timestamp,
+}
+
+/// Something is left to do: is it being done, may it be begun, or does it have to wait?
+pub(super) fn proceed(subject: &Subject<'_>, scene: &Scene<'_>, base: Look) -> Look {
+    let Subject {
+        pools,
+        entry,
+        work,
+        key,
+        object: _,
+    } = *subject;
+    let Scene {
+        wish,
+        plan,
+        session,
+        now,
+    } = *scene;
+    let (running, end, rejections) = {
+        let state = work.state();
+        (state.running, state.end.clone(), state.rejections.clone())
+    };
+    if running {
+        tickets::open_for(entry, work, wish, plan, now);
+        return Look {
+            standing: Standing::Working,
+            ..base
+        };
+    }
+    let retry_in = rejected_wait(entry, work, !rejections.is_empty());
+    let rejections = work.state().rejections.clone();
+    let blocked = |command| {
+        rejections
+            .iter()
+            .any(|rejection| rejection.command == command)
+    };
+    let something = plan
+        .now
+        .round
+        .steps
+        .iter()
+        .any(|step| !blocked(step.command.clone()));
+    if !something {
+        let standing = if rejections.is_empty() {
+            Standing::Refused(plan.now.refusals.clone())
+        } else {
+            Standing::Rejected(rejections)
+        };
+        let words = status_words(&standing);
+        tickets::fail_open(work, &words);
+        return Look {
+            standing,
+            plan: Some(plan.clone()),
+            requeue: retry_in.unwrap_or(base.requeue),
+            ..base
+        };
+    }
+    if let Some(held) = ended_badly(entry, work, end.as_ref()) {
+        return Look {
+            standing: held.0,
+            plan: Some(plan.clone()),
+            requeue: held.1,
+            ..base
+        };
+    }
+    let drifted = entry.side().settled == Some(wish.generation);
+    if drifted && let Some((field, observed, until)) = contested(work, plan, now) {
+        let wait = until.duration_since(now).unsigned_abs();
+        return Look {
+            standing: Standing::Contested {
+                field,
+                observed,
+                until,
+            },
+            plan: Some(plan.clone()),
+            requeue: wait.max(SOON),
+            ..base
+        };
+    }
+    let opened = tickets::open_for(entry, work, wish, plan, now);
+    if drifted && opened {
+        let fields: BTreeSet<String> = plan.steps().map(|step| step.field.clone()).collect();
+        work.state()
+            .contest
+            .corrected(fields.iter().map(String::as_str), now);
+        pools.metrics.corrected(fields.len());
+        entry.side().corrected = Some((fields, now));
+    }
+    pools.collection.start(
+        key,
+        access(session, false),
+        Arc::new(PoolJournal::new(
+            Arc::clone(pools),
+            Arc::clone(entry),
+            key.clone(),
+            false,
+        )),
+    );
+    // The run writes down its first round itself.
+    Look {
+        quiet: true,
+        ..Look::at(Standing::Working, base.requeue)
+    }
+}
+
+/// The way to the cluster for a run.
+pub(super) fn access(session: &Session, discard: bool) -> Access {
+    Access {
+        client: Arc::clone(&session.client),
+        monitor: session.monitor.clone(),
+        floor: session.floor.get(),
+        command_timeout: session
+            .spec
+            .client
+            .command_timeout
+            .value()
+            .unwrap_or(Duration::from_secs(30)),
+        discard,
+    }
+}
+
+/// A run that ended for a reason that passes by itself is followed by another one after a while.
+fn ended_badly(
+    entry: &PoolEntry,
+    work: &PoolWork,
+    end: Option<&RunEnd>,
+) -> Option<(Standing, Duration)> {
+    let (standing, longest) = match end? {
+        RunEnd::Away(message) => (retrying(Reason::Unreachable, message), LONGEST_WAIT),
+        RunEnd::NotRecorded(message) => (
+            retrying(Reason::ProgressingWithRetry, message),
+            LONGEST_WAIT,
+        ),
+        RunEnd::NotConverging => (Standing::NotConverging, Duration::from_secs(600)),
+        RunEnd::Unsafe(message) => (
+            Standing::Refused(vec![Refusal::new(
+                Reason::PoolReplaced,
+                None,
+                message.clone(),
+            )]),
+            LONGEST_WAIT,
+        ),
+        RunEnd::Refused(_)
+        | RunEnd::Rejected
+        | RunEnd::InSync
+        | RunEnd::Moved(_)
+        | RunEnd::Stopped => return None,
+    };
+    let mut side = entry.side();
+    let now = Instant::now();
+    match side.next_try {
+        Some(at) if at > now => Some((standing, at - now)),
+        Some(_) => {
+            side.next_try = None;
+            drop(side);
+            work.state().end = None;
+            None
+        }
+        None => {
+            side.failures = side.failures.saturating_add(1);
+            let wait = if longest > LONGEST_WAIT {
+                longest
+            } else {
+                retry_delay(side.failures)
+            };
+            side.next_try = Some(now + wait);
+            if matches!(standing, Standing::NotConverging) {
+                drop(side);
+                tickets::fail_open(
+                    work,
+                    "the plan did not end within the longest allowed number of rounds",
+                );
+            }
+            Some((standing, wait))
+        }
+    }
+}
+
+fn retrying(reason: Reason, message: &str) -> Standing {
+    Standing::Retrying {
+        reason,
+        message: message.to_owned(),
+    }
+}
+
+/// When refused commands are tried again; forgets them when that time has come.
+fn rejected_wait(entry: &PoolEntry, work: &PoolWork, any: bool) -> Option<Duration> {
+    if !any {
+        return None;
+    }
+    let mut side = entry.side();
+    let now = Instant::now();
+    match side.retry_rejected {
+        Some(at) if at > now => Some(at - now),
+        Some(_) => {
+            side.retry_rejected = None;
+            drop(side);
+            work.state().rejections.clear();
+            None
+        }
+        None => {
+            let wait = RETRY_REJECTED * 2_u32.pow(side.rejected_tries.min(4));
+            let wait = wait.min(Duration::from_secs(3600));
+            side.rejected_tries += 1;
+            side.retry_rejected = Some(now + wait);
+            Some(wait)
+        }
+    }
+}
+
+/// The first field that somebody else keeps changing, what it is set to, and until when it is left alone.
+fn contested(work: &PoolWork, plan: &Plan, now: Timestamp) -> Option<(String, String, Timestamp)> {
+    let state = work.state();
+    plan.steps().find_map(|step| {
+        let until = state.contest.held_until(&step.field, now)?;
+        Some((step.field.clone(), step.observed.clone(), until))
+    })
+}
+
+fn status_words(standing: &Standing) -> String {
+    match standing {
+        Standing::Refused(refusals) => text(refusals),
+        Standing::Rejected(rejections) => rejections
+            .iter()
+            .map(|rejection| {
+                format!(
+                    "{}: Ceph refused it: {} (code {})",
+                    rejection.field,
+                    rejection.text.trim(),
+                    rejection.code
+                )
+            })
+            .collect::<Vec<_>>()
+            .join("; "),
+        _ => String::new(),
+    }
+}
+
+pub(super) fn text(refusals: &[Refusal]) -> String {
+    refusals
+        .iter()
+        .map(|refusal| refusal.message.clone())
+        .collect::<Vec<_>>()
+        .join("; ")
+}

@@ -1,0 +1,235 @@
+//! A standing in the words of conditions.
+
+use std::collections::BTreeSet;
+
+use super::{Inputs, Standing};
+use crate::api::conditions::{self, ConditionStatus, ConditionType, NewCondition, Reason};
+use crate::api::v1alpha1::CephPoolStatus;
+use crate::ceph::errno::Verdict;
+use crate::request::refusal::Refusal;
+use crate::request::rejection::Rejection;
+use crate::request::round::Step;
+
+/// The longest message of a condition that Kubernetes takes is 32 KiB; people read less.
+const MESSAGE_LIMIT: usize = 2048;
+
+/// The conditions of a standing: abnormal ones only while they are True.
+pub(super) fn conditions(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Vec<NewCondition> {
+    use ConditionStatus::{False, True, Unknown};
+    use ConditionType::{DeletionBlocked, Ready, Reconciling, Stalled};
+    let first_look = old
+        .conditions
+        .iter()
+        .all(|condition| condition.type_ != Ready.as_str());
+    let not_yet = if first_look { Unknown } else { False };
+    let both = |status, other, reason: Reason, message: &str| {
+        let message = shortened(message);
+        vec![
+            NewCondition::new(Ready, status, reason, message.clone()),
+            NewCondition::new(other, True, reason, message),
+        ]
+    };
+    match &inputs.standing {
+        Standing::InSync { epoch: _, note } => {
+            let name = inputs
+                .seen
+                .as_ref()
+                .map_or_else(String::new, |(pool, _)| format!("pool {} ", pool.name));
+            let mut message = format!("{name}is as declared");
+            if let Some(note) = note {
+                message = format!("{message}; {note}");
+            }
+            vec![NewCondition::new(
+                Ready,
+                True,
+                Reason::Reconciled,
+                shortened(&message),
+            )]
+        }
+        Standing::Creating => both(
+            not_yet,
+            Reconciling,
+            Reason::Progressing,
+            "waiting for the placement groups to be created; if it lasts, look for OSDs under the pool's CRUSH rule",
+        ),
+        Standing::Working => {
+            let message = working(inputs);
+            both(not_yet, Reconciling, Reason::Progressing, &message)
+        }
+        Standing::Retrying { reason, message } => {
+            let message = shortened(message);
+            vec![
+                NewCondition::new(Ready, False, *reason, message.clone()),
+                NewCondition::new(Reconciling, True, Reason::ProgressingWithRetry, message),
+            ]
+        }
+        Standing::Waiting { reason, message } => both(not_yet, Reconciling, *reason, message),
+        Standing::Refused(refusals) => {
+            let reason = refusals
+                .first()
+                .map_or(Reason::InvalidSpec, |refusal| refusal.reason);
+            both(False, Stalled, reason, &refusals_text(refusals))
+        }
+        Standing::Rejected(rejections) => {
+            let (reason, message) = rejections_text(rejections);
+            both(False, Stalled, reason, &message)
+        }
+        Standing::Contested {
+            field,
+            observed,
+            until,
+        } => both(
+            False,
+            Stalled,
+            Reason::Contested,
+            &format!(
+                "somebody else keeps setting {field} to {observed}; it is corrected again after {until:.0}. Find out who, \
+                 and let one of the two manage it: take {field} out of the manifest, or stop the other"
+            ),
+        ),
+        Standing::NotConverging => both(
+            False,
+            Stalled,
+            Reason::NotConverging,
+            "after the longest allowed number of rounds there was still something to do; see status.pending and the \
+             commands of the request",
+        ),
+        Standing::Differs => {
+            let message = differences(inputs);
+            vec![
+                NewCondition::new(Ready, False, Reason::Drifted, message.clone()),
+                NewCondition::new(Stalled, True, Reason::ObserveOnly, message),
+            ]
+        }
+        Standing::Paused => vec![paused(old)],
+        Standing::DeletionBlocked { message } => {
+            let message = shortened(message);
+            vec![
+                NewCondition::new(Ready, False, Reason::DeletionBlocked, message.clone()),
+                NewCondition::new(Stalled, True, Reason::DeletionBlocked, message.clone()),
+                NewCondition::new(DeletionBlocked, True, Reason::DeletionBlocked, message),
+            ]
+        }
+        Standing::Deleting => both(
+            False,
+            Reconciling,
+            Reason::Deleting,
+            "the object is deleted; the private pool that was never published is being removed",
+        ),
+    }
+}
+
+fn working(inputs: &Inputs<'_>) -> String {
+    let Some(request) = inputs.request else {
+        return "working".to_owned();
+    };
+    let round = request.rounds_sent + 1;
+    let planned = request.rounds_planned.max(round);
+    format!("{} (round {round} of {planned})", request.headline)
+}
+
+/// `Ready` stays what it was, and says why nothing moves.
+fn paused(old: &CephPoolStatus) -> NewCondition {
+    let before = conditions::find(&old.conditions, ConditionType::Ready);
+    let status = match before.map(|ready| ready.status.as_str()) {
+        Some("True") => ConditionStatus::True,
+        Some("False") => ConditionStatus::False,
+        _ => ConditionStatus::Unknown,
+    };
+    NewCondition::new(
+        ConditionType::Ready,
+        status,
+        Reason::Paused,
+        "paused by the annotation poolwright.dev/paused: nothing is sent; remove it to go on",
+    )
+}
+
+fn refusals_text(refusals: &[Refusal]) -> String {
+    let texts: Vec<String> = refusals
+        .iter()
+        .map(|refusal| match &refusal.field {
+            Some(field) => format!("{field}: {}", refusal.message),
+            None => refusal.message.clone(),
+        })
+        .collect();
+    texts.join("; ")
+}
+
+/// The field, Ceph's own words, and what to do.
+fn rejections_text(rejections: &[Rejection]) -> (Reason, String) {
+    let Some(first) = rejections.first() else {
+        return (Reason::Rejected, "Ceph refused a command".to_owned());
+    };
+    let (reason, remedy) = match first.verdict {
+        Verdict::Denied => (
+            Reason::PermissionDenied,
+            format!(
+                "give the Ceph user the mon capability: allow command \"{}\"",
+                first.command.prefix()
+            ),
+        ),
+        Verdict::Limit => (
+            Reason::LimitReached,
+            "ask for less, raise the limit, or add OSDs".to_owned(),
+        ),
+        Verdict::Guarded => (
+            Reason::Blocked,
+            "lift the guard it names, or take the field out of the manifest".to_owned(),
+        ),
+        Verdict::Accepted | Verdict::Later | Verdict::Refused => (
+            Reason::Rejected,
+            "change the field, or what it names in the cluster".to_owned(),
+        ),
+    };
+    let texts: Vec<String> = rejections
+        .iter()
+        .map(|rejection| {
+            format!(
+                "{}: Ceph refused {}: {} (code {})",
+                rejection.field,
+                rejection.desired,
+                rejection.text.trim(),
+                rejection.code
+            )
+        })
+        .collect();
+    (reason, format!("{}; {remedy}", texts.join("; ")))
+}
+
+/// What differs, for a person.
+fn differences(inputs: &Inputs<'_>) -> String {
+    let Some(plan) = inputs.plan else {
+        return "the pool differs from the manifest".to_owned();
+    };
+    if let Some(refusal) = plan.now.refusals.first() {
+        return shortened(&refusals_text(std::slice::from_ref(refusal)));
+    }
+    let texts: Vec<String> = unique(plan.steps())
+        .into_iter()
+        .map(|step| {
+            format!(
+                "{} is {} and should be {}",
+                step.field, step.observed, step.desired
+            )
+        })
+        .collect();
+    shortened(&format!("only observed: {}", texts.join("; ")))
+}
+
+fn unique<'a>(steps: impl Iterator<Item = &'a Step>) -> Vec<&'a Step> {
+    let mut seen = BTreeSet::new();
+    steps
+        .filter(|step| seen.insert((step.field.as_str(), step.desired.as_str())))
+        .collect()
+}
+
+fn shortened(message: &str) -> String {
+    if message.len() <= MESSAGE_LIMIT {
+        return message.to_owned();
+    }
+    let mut end = MESSAGE_LIMIT;
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", message.get(..end).unwrap_or_default())
+}
