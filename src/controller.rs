@@ -128,6 +128,81 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
 
     let runs = CancellationToken::new();
     let sessions = CancellationToken::new();
+    let watching = watch_pools(&client, instance, &settings, &runs, &shutdown);
+    // The connections have to know all pools: a new session must not be behind the epochs they record.
+    match or_shutdown(
+        tokio::time::timeout(FIRST_LIST, watching.listed()),
+        &shutdown,
+    )
+    .await
+    {
+        // Nothing was begun that would have to be ended.
+        None => return Ok(()),
+        Some(Ok(())) => objects_listed.set(),
+        Some(Err(_)) => return Err(Error::FirstList),
+    }
+    let pools = watching.pools;
+    pools.end_orphans().await;
+    let connections = tokio::spawn(connection::run(
+        ConnectionContext {
+            client,
+            registry: pools.registry.clone(),
+            pool_uses: uses(pools.objects.clone()),
+            opener: Arc::new(CountedOpener(settings.metrics.clone())),
+        },
+        sessions.clone(),
+    ));
+    let parts = Parts {
+        looks: watching.looks,
+        following: watching.following,
+        labels: watching.labels,
+        connections,
+    };
+    let connections = parts.go_on(&shutdown, &settings.health).await?;
+    // Looks end first, then the runs come to the end of their round, then the sessions are closed.
+    runs.cancel();
+    if tokio::time::timeout(DRAIN, pools.collection.drained())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            runs = pools.collection.running(),
+            "commands are still in flight; they are settled at the next start"
+        );
+    }
+    sessions.cancel();
+    if tokio::time::timeout(CLOSE, connections).await.is_err() {
+        tracing::warn!("closing the sessions failed");
+    }
+    Ok(())
+}
+
+/// The watches of pools and namespaces, and what follows from them.
+struct Watching {
+    pools: Arc<Pools>,
+    looks: JoinHandle<()>,
+    following: JoinHandle<()>,
+    labels: JoinHandle<()>,
+    all_pools: CancellationToken,
+    all_namespaces: CancellationToken,
+}
+
+impl Watching {
+    /// Ends when the first lists are complete.
+    async fn listed(&self) {
+        self.all_pools.cancelled().await;
+        self.all_namespaces.cancelled().await;
+    }
+}
+
+/// Begins to watch. Pools are looked at from now on, and wait for their connections.
+fn watch_pools(
+    client: &Client,
+    instance: String,
+    settings: &Settings,
+    runs: &CancellationToken,
+    shutdown: &CancellationToken,
+) -> Watching {
     let registry = Registry::new();
     let (ended, ended_runs) = mpsc::unbounded_channel::<PoolKey>();
     let (objects, writer) = reflector::store::<GuardedPool>();
@@ -150,24 +225,22 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
             }
         });
     let all_namespaces = CancellationToken::new();
-    let (namespaces, labels) = watch_namespaces(&client, &shutdown, all_namespaces.clone());
+    let (namespaces, labels) = watch_namespaces(client, shutdown, all_namespaces.clone());
+    levels::connect(&settings.metrics, registry.clone(), objects.clone());
+    let reporter = Reporter {
+        controller: "poolwright".to_owned(),
+        instance: std::env::var("POD_NAME").ok(),
+    };
     let pools = Arc::new(Pools::new(
         client.clone(),
-        registry.clone(),
+        registry,
         RequestCollection::new(ended, runs.clone()),
         objects.clone(),
-        namespaces.clone(),
+        namespaces,
         instance,
-        Recorder::new(
-            client.clone(),
-            Reporter {
-                controller: "poolwright".to_owned(),
-                instance: std::env::var("POD_NAME").ok(),
-            },
-        ),
+        Recorder::new(client.clone(), reporter),
         settings.metrics.clone(),
     ));
-    levels::connect(&settings.metrics, registry.clone(), objects.clone());
     let (urgent, triggers) = triggers::channel();
     let following = tokio::spawn(triggers::follow(
         Arc::clone(&pools),
@@ -178,52 +251,18 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let looks = tokio::spawn(look_after_pools(
         Arc::clone(&pools),
         touched,
-        objects.clone(),
+        objects,
         triggers,
         shutdown.clone(),
     ));
-    // The connections have to know all pools: a new session must not be behind the epochs they record.
-    let listed = async { tokio::join!(all_pools.cancelled(), all_namespaces.cancelled()) };
-    match or_shutdown(tokio::time::timeout(FIRST_LIST, listed), &shutdown).await {
-        // Nothing was begun that would have to be ended.
-        None => return Ok(()),
-        Some(Ok(_)) => objects_listed.set(),
-        Some(Err(_)) => return Err(Error::FirstList),
-    }
-    pools.end_orphans().await;
-    let connections = tokio::spawn(connection::run(
-        ConnectionContext {
-            client,
-            registry,
-            pool_uses: uses(objects),
-            opener: Arc::new(CountedOpener(settings.metrics.clone())),
-        },
-        sessions.clone(),
-    ));
-    let health = settings.health.clone();
-    let parts = Parts {
+    Watching {
+        pools,
         looks,
         following,
         labels,
-        connections,
-    };
-    let connections = parts.go_on(&shutdown, &health).await?;
-    // Looks end first, then the runs come to the end of their round, then the sessions are closed.
-    runs.cancel();
-    if tokio::time::timeout(DRAIN, pools.collection.drained())
-        .await
-        .is_err()
-    {
-        tracing::warn!(
-            runs = pools.collection.running(),
-            "commands are still in flight; they are settled at the next start"
-        );
+        all_pools,
+        all_namespaces,
     }
-    sessions.cancel();
-    if tokio::time::timeout(CLOSE, connections).await.is_err() {
-        tracing::warn!("closing the sessions failed");
-    }
-    Ok(())
 }
 
 /// Opens clients of librados whose commands are counted.

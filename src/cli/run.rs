@@ -133,6 +133,8 @@ async fn start(arguments: Arguments) -> Result<(), RunError> {
         Some(address) => {
             let bound = TcpListener::bind(address).await;
             let listener = bound.map_err(|source| RunError::Bind { address, source })?;
+            // A port of 0 has become a real one.
+            let address = listener.local_addr().unwrap_or(address);
             tracing::info!(%address, "serving /metrics, /healthz and /readyz");
             let (health, metrics) = (health.clone(), metrics.clone());
             let answers = server::serve(listener, health, metrics, stop_serving.clone());

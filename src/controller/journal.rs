@@ -81,7 +81,7 @@ impl Journal for PoolJournal {
         let wanted = &entry.wish.record;
         file.write_metadata(record::annotation(wanted).as_deref(), wanted.unpublished)
             .await
-            .map_err(unwritten)?;
+            .map_err(|error| unwritten(&error))?;
         let status = status::compute(&Inputs {
             object: file.object(),
             standing: if self.discard {
@@ -99,7 +99,9 @@ impl Journal for PoolJournal {
             corrected: None,
             now: Timestamp::now(),
         });
-        file.write_status(status).await.map_err(unwritten)?;
+        file.write_status(status)
+            .await
+            .map_err(|error| unwritten(&error))?;
         let object = Arc::clone(file.object());
         drop(file);
         // The ID stands in the status by now; the history beside it comes second.
@@ -118,9 +120,9 @@ impl Journal for PoolJournal {
     }
 }
 
-fn unwritten(error: WriteError) -> JournalError {
+fn unwritten(error: &WriteError) -> JournalError {
     match error {
         WriteError::Moved | WriteError::Gone => JournalError::Moved(error.to_string()),
-        WriteError::Api { .. } => JournalError::Unavailable(super::chain(&error)),
+        WriteError::Api { .. } => JournalError::Unavailable(super::chain(error)),
     }
 }

@@ -33,9 +33,9 @@ use super::status::{self, Inputs, Standing};
 use super::{chain, record, requests};
 use crate::api::conditions::{self, ConditionType};
 use crate::api::crd::Kind;
-use crate::api::v1alpha1::{CephPool, Operation};
+use crate::api::v1alpha1::{ANNOTATION_POOL, CephPool, CephPoolStatus, Operation};
 use crate::metrics::ReconcileOutcome;
-use crate::request::collection::{PoolKey, PoolWork};
+use crate::request::collection::PoolKey;
 use crate::request::user_request::UserRequest;
 
 /// Nothing in one look takes longer: the client's own retries could hang for minutes.
@@ -150,30 +150,21 @@ async fn attend(pools: &Arc<Pools>, seen: &Arc<CephPool>) -> Result<Action, Erro
     } else {
         look::look(&subject)
     };
-    write(pools, &entry, &work, &object, look).await
+    write(&subject, look).await
 }
 
 /// Writes what a look has come to: requests that ended first, then the status, then the metadata.
-async fn write(
-    pools: &Arc<Pools>,
-    entry: &Arc<PoolEntry>,
-    work: &PoolWork,
-    object: &CephPool,
-    look: Look,
-) -> Result<Action, Error> {
-    let Look {
-        standing,
-        plan,
-        seen,
-        pool_name,
-        requeue,
-        record,
-        finalizer,
-        quiet,
-    } = look;
-    if quiet {
-        return Ok(Action::requeue(requeue));
+async fn write(subject: &Subject<'_>, look: Look) -> Result<Action, Error> {
+    if look.quiet {
+        return Ok(Action::requeue(look.requeue));
     }
+    let Subject {
+        pools,
+        entry,
+        work,
+        object,
+        key: _,
+    } = *subject;
     let now = Timestamp::now();
     let ended: Vec<UserRequest> = {
         let state = work.state();
@@ -186,75 +177,28 @@ async fn write(
     for request in &ended {
         finish(pools, entry, object, request).await?;
     }
-    let (newest, rejections) = {
-        let state = work.state();
-        (state.newest().cloned(), state.rejections.clone())
-    };
-    let (refresh_observed, corrected) = {
-        let side = entry.side();
-        let due = side
-            .observed_at
-            .is_none_or(|at| at.elapsed() >= OBSERVED_EVERY);
-        (due, side.corrected.clone())
-    };
     let mut file = entry.file.lock().await;
-    let before = file.object().status.clone();
-    let status = status::compute(&Inputs {
-        object: file.object(),
-        standing: standing.clone(),
-        record: record.as_ref(),
-        pool_name: pool_name.as_deref(),
-        request: newest.as_ref(),
-        plan: plan.as_ref(),
-        rejections: &rejections,
-        seen: seen
-            .as_ref()
-            .map(|(pool, rule)| (pool.as_ref(), rule.clone())),
-        refresh_observed,
-        corrected,
-        now,
-    });
-    let stale_observed = seen.is_some() && !refresh_observed && {
-        let mut later = status.clone();
-        later
-            .observed
-            .clone_from(&before.as_ref().and_then(|before| before.observed.clone()));
-        later.observed == status.observed
-    };
-    let observed_written =
-        before.as_ref().and_then(|before| before.observed.as_ref()) != status.observed.as_ref();
-    file.write_status(status.clone()).await?;
-    {
-        let mut side = entry.side();
-        side.corrected = None;
-        if observed_written {
-            side.observed_at = Some(Instant::now());
-        }
-        if matches!(standing, Standing::InSync { .. }) {
-            side.settled = object.metadata.generation;
-            side.failures = 0;
-            side.next_try = None;
-            side.retry_rejected = None;
-            side.rejected_tries = 0;
-        }
+    if file.object().metadata.generation != object.metadata.generation {
+        // What was found out is about a spec that is no more.
+        return Err(WriteError::Moved.into());
     }
+    let status = status_of(subject, file.object(), &look, now);
+    let before = file.object().status.clone();
+    file.write_status(status.clone()).await?;
+    remember(entry, object, &look, before.as_ref(), &status);
     work.state().requests.retain(|request| {
         !ended
             .iter()
             .any(|ended| ended.id == request.id && request.is_complete())
     });
-    if let Some(record) = &record {
-        let present = file
-            .object()
-            .annotations()
-            .get(crate::api::v1alpha1::ANNOTATION_POOL)
-            .cloned();
+    if let Some(record) = &look.record {
+        let present = file.object().annotations().get(ANNOTATION_POOL).cloned();
         let annotation = match record::annotation(record) {
             Some(annotation) => Some(annotation),
             None if record.identity.is_none() => None,
             None => present,
         };
-        file.write_metadata(annotation.as_deref(), finalizer)
+        file.write_metadata(annotation.as_deref(), look.finalizer)
             .await?;
     }
     let object = Arc::clone(file.object());
@@ -269,12 +213,71 @@ async fn write(
             "cannot remove old CephRequests"
         );
     }
-    let wait = if stale_observed {
-        requeue.min(OBSERVED_EVERY)
+    let seen = look.seen.map(|(pool, rule)| status::observe(&pool, &rule));
+    let held_back = seen.is_some() && seen != status.observed;
+    Ok(Action::requeue(if held_back {
+        look.requeue.min(OBSERVED_EVERY)
     } else {
-        requeue
+        look.requeue
+    }))
+}
+
+/// The status that a look asks for.
+fn status_of(
+    subject: &Subject<'_>,
+    object: &CephPool,
+    look: &Look,
+    now: Timestamp,
+) -> CephPoolStatus {
+    let (newest, rejections) = {
+        let state = subject.work.state();
+        (state.newest().cloned(), state.rejections.clone())
     };
-    Ok(Action::requeue(wait))
+    let (refresh_observed, corrected) = {
+        let side = subject.entry.side();
+        let due = side
+            .observed_at
+            .is_none_or(|at| at.elapsed() >= OBSERVED_EVERY);
+        (due, side.corrected.clone())
+    };
+    status::compute(&Inputs {
+        object,
+        standing: look.standing.clone(),
+        record: look.record.as_ref(),
+        pool_name: look.pool_name.as_deref(),
+        request: newest.as_ref(),
+        plan: look.plan.as_ref(),
+        rejections: &rejections,
+        seen: look
+            .seen
+            .as_ref()
+            .map(|(pool, rule)| (pool.as_ref(), rule.clone())),
+        refresh_observed,
+        corrected,
+        now,
+    })
+}
+
+/// Keeps for the next look what the written status says.
+fn remember(
+    entry: &PoolEntry,
+    object: &CephPool,
+    look: &Look,
+    before: Option<&CephPoolStatus>,
+    after: &CephPoolStatus,
+) {
+    let mut side = entry.side();
+    side.corrected = None;
+    if before.and_then(|before| before.observed.as_ref()) != after.observed.as_ref() {
+        side.observed_at = Some(Instant::now());
+    }
+    if matches!(look.standing, Standing::InSync { .. }) {
+        side.settled = object.metadata.generation;
+        side.failures = 0;
+        side.next_try = None;
+        side.retry_rejected = None;
+        side.rejected_tries = 0;
+    }
 }
 
 /// Writes the end of a request into its record, and remembers what the next one has to know.
@@ -306,12 +309,7 @@ async fn finish(
 }
 
 /// An event when the reason of `Ready` is another one than before. Never on every loop.
-async fn tell(
-    pools: &Pools,
-    entry: &PoolEntry,
-    object: &CephPool,
-    status: &crate::api::v1alpha1::CephPoolStatus,
-) {
+async fn tell(pools: &Pools, entry: &PoolEntry, object: &CephPool, status: &CephPoolStatus) {
     let Some(ready) = conditions::find(&status.conditions, ConditionType::Ready) else {
         return;
     };

@@ -295,13 +295,18 @@ fn observed(inputs: &Inputs<'_>, old: &CephPoolStatus, changed: bool) -> Option<
     if !changed && !inputs.refresh_observed && old.observed.is_some() {
         return old.observed.clone();
     }
+    Some(observe(pool, rule))
+}
+
+/// What people want to know of a pool.
+pub fn observe(pool: &Pool, rule: &str) -> ObservedPool {
     let small = |number: i64| i32::try_from(number).ok();
-    Some(ObservedPool {
+    ObservedPool {
         size: small(pool.size),
         min_size: small(pool.min_size),
         pg_num: small(pool.placement_groups.pg_num),
         pg_num_target: small(pool.placement_groups.pg_num_target),
-        crush_rule: Some(rule.clone()),
+        crush_rule: Some(rule.to_owned()),
         pool_type: Some(match pool.kind {
             PoolKind::Replicated => PoolType::Replicated,
             PoolKind::Erasure => PoolType::ErasureCoded,
@@ -315,5 +320,5 @@ fn observed(inputs: &Inputs<'_>, old: &CephPoolStatus, changed: bool) -> Option<
                 Shown::Flag(_) | Shown::Field(_) | Shown::Option(_) => None,
             })
             .collect(),
-    })
+    }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::ffi::{self, Cluster};
 
-/// How long the end waits for sessions that are just being opened or closed.
+/// How long the end waits for sessions that are being opened, and for commands.
 const PATIENCE: Duration = Duration::from_millis(1500);
 const POLL: Duration = Duration::from_millis(2);
 
@@ -44,16 +44,14 @@ extern "C" fn close_all(status: c_int, _: *mut c_void) {
     let began = Instant::now();
     while ffi::open_clusters() > 0 {
         if began.elapsed() > PATIENCE {
-            // It is still connecting; to go on would be to crash.
+            // librados is still at work; to go on would be to crash.
             ffi::end_now(status);
         }
-        // Taken out of the lock: another may be about to register.
-        let mut locked = SESSIONS.lock().unwrap_or_else(PoisonError::into_inner);
-        let sessions = std::mem::take(&mut *locked);
-        drop(locked);
+        let sessions = SESSIONS.lock().unwrap_or_else(PoisonError::into_inner);
         for session in sessions.iter().filter_map(Weak::upgrade) {
-            session.shutdown();
+            session.try_shutdown();
         }
+        drop(sessions);
         thread::sleep(POLL);
     }
 }

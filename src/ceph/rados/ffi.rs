@@ -4,15 +4,12 @@
 //! cannot be used wrongly: a closed cluster handle answers that it is closed.
 #![expect(unsafe_code, reason = "librados is a C library")]
 
-use std::collections::HashMap;
 use std::error::Error as _;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard, TryLockError};
 
 type RawCluster = *mut c_void;
 type Create2 = unsafe extern "C" fn(*mut RawCluster, *const c_char, *const c_char, u64) -> c_int;
@@ -35,12 +32,6 @@ type MonCommand = unsafe extern "C" fn(
     *mut usize,
 ) -> c_int;
 
-/// How long a command must have been inside librados before its handle may be closed around
-/// it. librados notes a command under the lock that closing takes too, in microseconds, and
-/// does not touch the handle after it: only the way to that note must not be raced.
-const GRACE: Duration = Duration::from_secs(1);
-/// How often that is looked at.
-const POLL: Duration = Duration::from_millis(20);
 /// Handles that are not shut down.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
@@ -155,22 +146,12 @@ pub(super) struct RawReply {
 pub(super) struct Cluster {
     library: &'static Library,
     raw: RawCluster,
-    calls: Mutex<Calls>,
-}
-
-/// What is inside librados on a handle.
-#[derive(Default)]
-struct Calls {
-    /// Lets nothing in.
-    closed: bool,
-    /// Shut down: the raw handle is not used again.
-    shut: bool,
-    next: u64,
-    entered: HashMap<u64, Instant>,
+    /// Whether it is shut down. Read by every command for as long as it is inside librados.
+    shut: RwLock<bool>,
 }
 
 // SAFETY: librados handles may be used from any thread, and from several at once; what may
-// not happen is a call after the shutdown, which `calls` prevents.
+// not happen is a call after the shutdown, which `shut` prevents.
 unsafe impl Send for Cluster {}
 // SAFETY: as above.
 unsafe impl Sync for Cluster {}
@@ -191,7 +172,7 @@ impl Cluster {
         Ok(Self {
             library,
             raw,
-            calls: Mutex::default(),
+            shut: RwLock::new(false),
         })
     }
 
@@ -227,29 +208,32 @@ impl Cluster {
     }
 
     /// Sends a command and blocks until the reply, or until `rados_mon_op_timeout`.
-    /// `None`: the handle is closed, nothing was sent.
+    /// `None`: the handle is shut down, nothing was sent.
     pub(super) fn mon_command(&self, command: &CStr) -> Option<RawReply> {
+        let shut = self.shut.read().unwrap_or_else(PoisonError::into_inner);
+        if *shut {
+            return None;
+        }
         let mut parts = [command.as_ptr()];
         let (mut body, mut body_length) = (ptr::null_mut(), 0);
         let (mut text, mut text_length) = (ptr::null_mut(), 0);
-        let code = self.inside(|raw| {
-            // SAFETY: the handle is open, and stays so until librados has noted the command
-            // (`inside`, `shutdown`). The command is one C string without input; the out
-            // pointers are valid and null until librados puts buffers of its own there.
-            unsafe {
-                (self.library.mon_command)(
-                    raw,
-                    parts.as_mut_ptr(),
-                    parts.len(),
-                    ptr::null(),
-                    0,
-                    &raw mut body,
-                    &raw mut body_length,
-                    &raw mut text,
-                    &raw mut text_length,
-                )
-            }
-        })?;
+        // SAFETY: the handle is open, and stays so while `shut` is read. The command is one C
+        // string without input; the out pointers are valid and null until librados puts
+        // buffers of its own there.
+        let code = unsafe {
+            (self.library.mon_command)(
+                self.raw,
+                parts.as_mut_ptr(),
+                parts.len(),
+                ptr::null(),
+                0,
+                &raw mut body,
+                &raw mut body_length,
+                &raw mut text,
+                &raw mut text_length,
+            )
+        };
+        drop(shut);
         Some(RawReply {
             code,
             text: self.library.take(text, text_length),
@@ -257,55 +241,31 @@ impl Cluster {
         })
     }
 
-    /// Closes the session; what is inside ends with -110 (measured on 16, 18 and 20). Blocks:
-    /// for milliseconds, and for up to [`GRACE`] when a command has only just gone in.
+    /// Closes the session when all that is inside has returned.
+    ///
+    /// librados can also be closed around commands that wait, which mostly end with -110 then.
+    /// Not always: with 400 of them on 16 it now and then waits for ever, and so do they.
     pub(super) fn shutdown(&self) {
-        let mut calls = self.calls();
-        // Nothing gets in from here on, so this ends.
-        calls.closed = true;
-        while let Some(wait) = calls
-            .youngest()
-            .and_then(|inside| GRACE.checked_sub(inside))
-        {
-            drop(calls);
-            thread::sleep(wait.min(POLL));
-            calls = self.calls();
+        self.shut(self.shut.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The same, or nothing while a command is inside.
+    pub(super) fn try_shutdown(&self) {
+        match self.shut.try_write() {
+            Ok(shut) => self.shut(shut),
+            Err(TryLockError::Poisoned(shut)) => self.shut(shut.into_inner()),
+            Err(TryLockError::WouldBlock) => {}
         }
-        if !calls.shut {
-            calls.shut = true;
-            // SAFETY: the first and only call (`shut`). Nothing enters any more (`closed`), and
-            // what is inside has been for GRACE: it waits for its reply, which this call gives.
+    }
+
+    fn shut(&self, mut shut: RwLockWriteGuard<'_, bool>) {
+        if !*shut {
+            *shut = true;
+            // SAFETY: the first and only call (`shut` was false), with nothing inside and
+            // nothing to come in: both would need to read `shut`.
             unsafe { (self.library.shutdown)(self.raw) };
             OPEN.fetch_sub(1, Ordering::Relaxed);
         }
-    }
-
-    /// Runs a call, noted as being inside librados. `None`: the handle is closed.
-    fn inside<R>(&self, call: impl FnOnce(RawCluster) -> R) -> Option<R> {
-        let id = {
-            let mut calls = self.calls();
-            if calls.closed {
-                return None;
-            }
-            calls.next += 1;
-            let id = calls.next;
-            calls.entered.insert(id, Instant::now());
-            id
-        };
-        let result = call(self.raw);
-        self.calls().entered.remove(&id);
-        Some(result)
-    }
-
-    fn calls(&self) -> MutexGuard<'_, Calls> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Calls {
-    /// How long the last that came has been inside.
-    fn youngest(&self) -> Option<Duration> {
-        self.entered.values().max().map(Instant::elapsed)
     }
 }
 

@@ -3,8 +3,8 @@
 //! Every command blocks a thread of its own until its reply, about one paxos proposal for one
 //! that changes something. Threads are made on demand and go when idle; commands are taken up
 //! in the order in which they came. A handle for changes is **retired** by the first command
-//! of unknown outcome: it takes no more, and is closed when the others have their replies, so
-//! that librados cannot send that command again later.
+//! of unknown outcome: it takes no more, and is closed when all have returned, for which
+//! librados has a timeout of its own. Only then can it not send that command again.
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::CStr;
@@ -27,7 +27,7 @@ const STACK: usize = 128 * 1024;
 pub(super) trait Session: Send + Sync + 'static {
     /// Blocks until the reply; `None` when closed, with nothing sent.
     fn command(&self, command: &CStr) -> Option<RawReply>;
-    /// Ends what is inside and closes. Nothing is sent after it.
+    /// Closes. Nothing is inside, and nothing is sent after it.
     fn close(&self);
 }
 
@@ -114,7 +114,7 @@ struct Shared {
 struct State {
     queue: VecDeque<Job>,
     /// What is inside librados.
-    inside: HashMap<u64, Inside>,
+    inside: HashMap<u64, Kind>,
     next_id: u64,
     threads: usize,
     idle: usize,
@@ -122,12 +122,6 @@ struct State {
     closing: bool,
     /// Goes when the session is closed.
     token: Option<SessionToken>,
-}
-
-struct Inside {
-    kind: Kind,
-    /// Nobody waits for it any more.
-    abandoned: bool,
 }
 
 struct Job {
@@ -258,11 +252,7 @@ impl Shared {
         let mut state = self.state();
         loop {
             if let Some(job) = state.queue.pop_front() {
-                let inside = Inside {
-                    kind: job.kind,
-                    abandoned: false,
-                };
-                state.inside.insert(job.id, inside);
+                state.inside.insert(job.id, job.kind);
                 return Some(job);
             }
             if state.retired {
@@ -292,8 +282,7 @@ impl Shared {
     }
 
     fn close_when_done(this: &Arc<Self>, state: &mut State) {
-        let waited_for = state.inside.values().any(|inside| !inside.abandoned);
-        if !state.retired || state.closing || waited_for {
+        if !state.retired || state.closing || !state.inside.is_empty() {
             return;
         }
         state.closing = true;
@@ -316,14 +305,8 @@ impl Shared {
             state.queue.remove(place);
             return false;
         }
-        let Some(inside) = state.inside.get_mut(&id) else {
-            return true;
-        };
-        inside.abandoned = true;
-        if inside.kind == Kind::Change {
+        if state.inside.get(&id) == Some(&Kind::Change) {
             Self::retire(this, &mut state);
-        } else {
-            Self::close_when_done(this, &mut state);
         }
         true
     }

@@ -111,7 +111,8 @@ pub struct Limits {
     pub max_commands_in_flight: usize,
     /// How long connecting may take.
     pub connect_timeout: Duration,
-    /// How long librados itself keeps a command before it gives up; deadlines are no longer than this.
+    /// How long librados itself keeps a command, in whole seconds, before it gives up. A longer
+    /// deadline ends with it; after a shorter one librados may send the command again until then.
     pub command_timeout: Duration,
 }
 

@@ -12,9 +12,11 @@ use tokio::time::Instant;
 use super::look::{Look, Subject, known_record, observes, wanted_name};
 use super::proceed::access;
 use crate::api::v1alpha1::{CephPool, Operation, RequestState};
+use crate::ceph::view::ClusterView;
 use crate::controller::file::is_paused;
 use crate::controller::journal::PoolJournal;
 use crate::controller::pools::PoolEntry;
+use crate::controller::registry::Session;
 use crate::controller::status::Standing;
 use crate::request::collection::PoolWork;
 use crate::request::executor::{Access, RunEnd};
@@ -81,22 +83,8 @@ pub(super) fn look(subject: &Subject<'_>) -> Look {
                 .to_owned(),
         );
     }
-    let session = match pools.registry.session(&object.spec.connection_ref.name) {
-        Ok(session) => session,
-        Err(none) => {
-            return blocked(format!(
-                "the unfinished pool cannot be removed: {}; {give_up}",
-                none.message
-            ));
-        }
-    };
-    if observes(&session) {
-        return blocked(format!(
-            "the connection only observes, so the unfinished pool is not removed; {give_up}"
-        ));
-    }
-    let view = match session.usable_view() {
-        Ok(view) => view,
+    let (session, view) = match reach(subject) {
+        Ok(reached) => reached,
         Err(why) => {
             return blocked(format!(
                 "the unfinished pool cannot be removed: {why}; {give_up}"
@@ -138,6 +126,24 @@ pub(super) fn look(subject: &Subject<'_>) -> Look {
         finalizer: true,
         ..Look::at(Standing::Deleting, AGAIN)
     }
+}
+
+/// The cluster, if it may be changed now; else why not, in words that stay the same while it lasts.
+fn reach(subject: &Subject<'_>) -> Result<(Arc<Session>, Arc<ClusterView>), String> {
+    let connection = &subject.object.spec.connection_ref.name;
+    let session = subject
+        .pools
+        .registry
+        .session(connection)
+        .map_err(|none| none.message)?;
+    if observes(&session) {
+        return Err(format!("the connection {connection} only observes"));
+    }
+    let view = session.usable_view().map_err(|why| {
+        tracing::debug!(%why, "no view for a deletion");
+        "the cluster cannot be seen right now".to_owned()
+    })?;
+    Ok((session, view))
 }
 
 /// Starts the run that removes the private pool.

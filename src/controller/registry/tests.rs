@@ -37,6 +37,7 @@ fn session_of(client: &SimulatedClient, incarnation: u64) -> Arc<Session> {
         client,
         incarnation,
         floor: Arc::default(),
+        release: None,
         closed,
     })
 }

@@ -30,22 +30,7 @@ pub(super) fn conditions(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Vec<NewCo
         ]
     };
     match &inputs.standing {
-        Standing::InSync { epoch: _, note } => {
-            let name = inputs
-                .seen
-                .as_ref()
-                .map_or_else(String::new, |(pool, _)| format!("pool {} ", pool.name));
-            let mut message = format!("{name}is as declared");
-            if let Some(note) = note {
-                message = format!("{message}; {note}");
-            }
-            vec![NewCondition::new(
-                Ready,
-                True,
-                Reason::Reconciled,
-                shortened(&message),
-            )]
-        }
+        Standing::InSync { epoch: _, note } => vec![in_sync(inputs, note.as_deref())],
         Standing::Creating => both(
             not_yet,
             Reconciling,
@@ -117,6 +102,22 @@ pub(super) fn conditions(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Vec<NewCo
             "the object is deleted; the private pool that was never published is being removed",
         ),
     }
+}
+
+fn in_sync(inputs: &Inputs<'_>, note: Option<&str>) -> NewCondition {
+    let mut message = match &inputs.seen {
+        Some((pool, _)) => format!("pool {} is as declared", pool.name),
+        None => "the pool is as declared".to_owned(),
+    };
+    if let Some(note) = note {
+        message = format!("{message}; {note}");
+    }
+    NewCondition::new(
+        ConditionType::Ready,
+        ConditionStatus::True,
+        Reason::Reconciled,
+        shortened(&message),
+    )
 }
 
 fn working(inputs: &Inputs<'_>) -> String {
