@@ -38,7 +38,7 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use self::connection::{ConnectionContext, Desired, Opened, Opener, RadosOpener};
@@ -55,9 +55,11 @@ use crate::request::collection::{PoolKey, RequestCollection};
 /// How many looks at pools go on at once; each may write to the API server.
 const CONCURRENCY: u16 = 32;
 /// How long runs may take to come to the end of their round when the program ends.
-const DRAIN: Duration = Duration::from_secs(20);
+const DRAIN: Duration = Duration::from_secs(12);
+/// How long what is being looked at may take then; all these limits together are less than what the process has.
+const LAST_LOOKS: Duration = Duration::from_secs(4);
 /// How long closing the sessions may take.
-const CLOSE: Duration = Duration::from_secs(10);
+const CLOSE: Duration = Duration::from_secs(6);
 /// How long the first lists of objects may take.
 const FIRST_LIST: Duration = Duration::from_secs(120);
 /// How often the CRDs are looked for while they are missing.
@@ -98,8 +100,14 @@ pub enum Error {
     #[error("the CephPools, ClusterConnections or namespaces could not be listed within {} s; see the log", FIRST_LIST.as_secs())]
     FirstList,
     /// A part that should go on for ever did not.
-    #[error("{0} ended before it was told to")]
-    Ended(&'static str),
+    #[error("{part} ended before it was told to")]
+    Ended {
+        /// Which.
+        part: &'static str,
+        /// The panic it ended with, if it did.
+        #[source]
+        source: Option<JoinError>,
+    },
 }
 
 /// Runs the controller until `shutdown`.
@@ -300,7 +308,7 @@ impl Parts {
             let ended = tokio::select! {
                 () = shutdown.cancelled() => {
                     // What is being looked at is looked at to its end.
-                    if let Err(error) = tokio::time::timeout(DRAIN, self.looks).await {
+                    if let Err(error) = tokio::time::timeout(LAST_LOOKS, self.looks).await {
                         tracing::warn!(%error, "looks at pools are still under way");
                     }
                     return Ok(self.connections);
@@ -309,14 +317,17 @@ impl Parts {
                     health.tick();
                     continue;
                 }
-                _ = &mut self.looks => "looking after pools",
-                _ = &mut self.following => "following the clusters",
-                _ = &mut self.labels => "watching namespaces",
-                _ = &mut self.connections => "looking after connections",
+                ended = &mut self.looks => ("looking after pools", ended),
+                ended = &mut self.following => ("following the clusters", ended),
+                ended = &mut self.labels => ("watching namespaces", ended),
+                ended = &mut self.connections => ("looking after connections", ended),
             };
             // All of them end on shutdown, and the order in which that is seen is chance.
             if !shutdown.is_cancelled() {
-                return Err(Error::Ended(ended));
+                return Err(Error::Ended {
+                    part: ended.0,
+                    source: ended.1.err(),
+                });
             }
             return Ok(self.connections);
         }

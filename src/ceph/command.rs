@@ -197,6 +197,12 @@ impl MonCommand {
                     let _ = write!(line, " {}", shell_word(&plain(&value)));
                 }
                 (Self::PoolCreate(_), "pool_type", _) => {}
+                // The tool takes a word behind a flag for the next argument.
+                (Self::PoolCreate(_), key, Value::Bool(on)) => {
+                    if on {
+                        let _ = write!(line, " --{key}");
+                    }
+                }
                 (Self::PoolCreate(_), key, value) => {
                     let _ = write!(line, " --{key} {}", shell_word(&plain(&value)));
                 }
@@ -352,7 +358,7 @@ mod tests {
     fn lines_can_be_pasted() {
         assert_eq!(
             create().to_line(),
-            "ceph osd pool create 'a b' 8 --size 3 --autoscale_mode off --bulk true --target_size_ratio 1.0"
+            "ceph osd pool create 'a b' 8 --size 3 --autoscale_mode off --bulk --target_size_ratio 1.0"
         );
         let remove = MonCommand::PoolRemove {
             pool: PoolName::new("it's"),

@@ -167,7 +167,7 @@ pub struct Grant {
     /// What may be done: Create, Update, Adopt (take over a pool that no object owns), Rename, Delete, TakeOver (take a
     /// pool from another owner).
     #[serde(default = "default_verbs")]
-    #[schemars(length(max = 6), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 6), extend("x-kubernetes-list-type" = "atomic"))]
     pub allow: Vec<Verb>,
 
     /// The most that all pools under this grant may have together.

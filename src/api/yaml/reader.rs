@@ -80,6 +80,11 @@ impl<'de> Visitor<'de> for Plain<'_> {
         Ok(Value::Null)
     }
 
+    // An empty file, or one of comments only.
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
     fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
         Ok(Value::Bool(value))
     }
