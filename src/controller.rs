@@ -233,7 +233,10 @@ fn watch_pools(
             }
         });
     let all_namespaces = CancellationToken::new();
-    let (namespaces, labels) = watch_namespaces(client, shutdown, all_namespaces.clone());
+    let (urgent, triggers) = triggers::channel();
+    let relabelled = triggers::relabelled(objects.clone(), urgent.clone());
+    let (namespaces, labels) =
+        watch_namespaces(client, shutdown, all_namespaces.clone(), relabelled);
     levels::connect(&settings.metrics, registry.clone(), objects.clone());
     let reporter = Reporter {
         controller: "poolwright".to_owned(),
@@ -249,7 +252,6 @@ fn watch_pools(
         Recorder::new(client.clone(), reporter),
         settings.metrics.clone(),
     ));
-    let (urgent, triggers) = triggers::channel();
     let following = tokio::spawn(triggers::follow(
         Arc::clone(&pools),
         ended_runs,
@@ -385,6 +387,7 @@ fn watch_namespaces(
     client: &Client,
     shutdown: &CancellationToken,
     complete: CancellationToken,
+    mut relabelled: impl FnMut(&PartialObjectMeta<Namespace>) + Send + 'static,
 ) -> (Store<PartialObjectMeta<Namespace>>, JoinHandle<()>) {
     let (reader, writer) = reflector::store::<PartialObjectMeta<Namespace>>();
     let api = Api::<PartialObjectMeta<Namespace>>::all(client.clone());
@@ -394,7 +397,8 @@ fn watch_namespaces(
     });
     let stream = reflector::reflector(writer, watch)
         .default_backoff()
-        .inspect(first_list(complete));
+        .inspect(first_list(complete))
+        .touched_objects();
     let shutdown = shutdown.clone();
     let task = tokio::spawn(async move {
         let mut stream = pin!(stream);
@@ -402,7 +406,7 @@ fn watch_namespaces(
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 event = stream.next() => match event {
-                    Some(Ok(_)) => {}
+                    Some(Ok(namespace)) => relabelled(&namespace),
                     Some(Err(error)) => tracing::warn!(error = chain(&error), "watching namespaces"),
                     None => return,
                 },

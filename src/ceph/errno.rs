@@ -28,6 +28,11 @@ const ERANGE: i32 = 34;
 /// Linux's number for a timed-out call, which librados gives as -110.
 pub const ETIMEDOUT: i32 = 110;
 
+/// Whether a reply means that the map moved since the plan was made, so that another plan may do at once.
+pub const fn map_moved(code: i32) -> bool {
+    matches!(code.saturating_neg(), ENOENT | EEXIST)
+}
+
 /// Judges the code of a reply (0 or a negative errno).
 ///
 /// `ENOENT` and `EEXIST` mean that the map moved since the plan was made, so the plan is made
@@ -60,6 +65,7 @@ mod tests {
         assert_eq!(judge(-95), Verdict::Refused);
         for passing in [-2, -4, -11, -16, -17, -110] {
             assert_eq!(judge(passing), Verdict::Later, "{passing}");
+            assert_eq!(map_moved(passing), [-2, -17].contains(&passing), "{passing}");
         }
     }
 }

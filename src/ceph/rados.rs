@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, Semaphore, oneshot};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use self::ffi::RawReply;
 use self::handle::{Answer, Handle, Kind, Sessions, Settings, Ticket};
@@ -81,24 +81,14 @@ pub struct RadosClient {
 /// What goes through one handle at a time, and through the next when that one is retired.
 struct Lane {
     settings: Settings,
-    state: Mutex<LaneState>,
-}
-
-#[derive(Default)]
-struct LaneState {
-    handle: Option<Handle>,
-    /// When the command came that had it opened, and when it was open.
-    opened: Option<(Instant, Instant)>,
+    handle: Mutex<Option<Handle>>,
 }
 
 impl Lane {
     fn new(name: &'static str, most_threads: usize, handle: Option<Handle>) -> Self {
         Self {
             settings: settings(name, most_threads),
-            state: Mutex::new(LaneState {
-                handle,
-                opened: None,
-            }),
+            handle: Mutex::new(handle),
         }
     }
 }
@@ -139,8 +129,8 @@ impl RadosClient {
     pub async fn close(&self, limit: Duration) -> bool {
         self.alone.close();
         timeout(limit, async {
-            self.reads.state.lock().await.handle = None;
-            self.changes.state.lock().await.handle = None;
+            *self.reads.handle.lock().await = None;
+            *self.changes.handle.lock().await = None;
             self.sessions.all_closed().await;
         })
         .await
@@ -181,28 +171,21 @@ impl RadosClient {
         kind: Kind,
     ) -> Result<Ticket, ClientError> {
         // Fair: who comes first is served first, also while the handle is being opened.
-        let mut state = lane.state.lock().await;
+        let mut current = lane.handle.lock().await;
         if self.alone.is_closed() {
             return Err(ClientError::Closed);
         }
-        if let Some((first, opened)) = state.opened
-            && command.came < opened
-        {
-            // It waited for the opening: its distance to the one before is kept, since a
-            // command that follows another on purpose must reach librados after it.
-            sleep_until(opened + command.came.saturating_duration_since(first)).await;
-        }
-        if let Some(handle) = &state.handle {
-            if let Some(ticket) = handle.submit(Arc::clone(&command.json), kind) {
+        if let Some(handle) = current.as_ref() {
+            if let Some(ticket) = handle.submit(Arc::clone(&command.json), kind, command.came) {
                 return Ok(ticket);
             }
-            state.handle = None;
+            *current = None;
         }
         let handle = self.open_again(self.limits, lane.settings).await?;
-        state.opened = Some((command.came, Instant::now()));
-        let ticket = handle.submit(Arc::clone(&command.json), kind);
-        state.handle = Some(handle);
-        ticket.ok_or(ClientError::Closed)
+        current
+            .insert(handle)
+            .submit(Arc::clone(&command.json), kind, command.came)
+            .ok_or(ClientError::Closed)
     }
 
     /// Opens another session with the same cluster.
@@ -238,7 +221,7 @@ impl RadosClient {
         };
         let handle = self.open_again(limits, settings(ALONE, 1)).await?;
         let ticket = handle
-            .submit(Arc::clone(&command.json), Kind::Change)
+            .submit(Arc::clone(&command.json), Kind::Change, command.came)
             .ok_or(ClientError::Closed)?;
         // The handle is dropped with this function, and closed with that.
         Ok(ticket.wait(command.end).await)
@@ -270,11 +253,11 @@ impl MonClient for RadosClient {
             return self.send(command, deadline).await;
         }
         let sent = Command::new(command, deadline)?;
-        let Ok(changes) = timeout_at(sent.end, self.changes.state.lock()).await else {
+        let Ok(changes) = timeout_at(sent.end, self.changes.handle.lock()).await else {
             return sent.conclude(Answer::NotSent);
         };
         // Before the first change any session will do.
-        let lane = if changes.handle.is_some() {
+        let lane = if changes.is_some() {
             &self.changes
         } else {
             &self.reads

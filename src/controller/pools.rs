@@ -75,6 +75,8 @@ pub struct Side {
     pub retry_rejected: Option<Instant>,
     /// How often refused commands were tried again.
     pub rejected_tries: u32,
+    /// The client that was there at the last look: another one may be allowed what that one was not.
+    pub incarnation: Option<u64>,
     /// The request that corrections of this generation share.
     pub correction: Option<UserRequest>,
     /// Corrections that the status does not tell of yet.

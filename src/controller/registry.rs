@@ -6,9 +6,9 @@
 
 pub(super) mod nudges;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -126,6 +126,7 @@ pub struct Registry {
     entries: Arc<RwLock<BTreeMap<String, Entry>>>,
     events: broadcast::Sender<RegistryEvent>,
     nudges: Arc<Nudges>,
+    renewals: Arc<Mutex<BTreeSet<String>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -147,6 +148,7 @@ impl Registry {
             entries: Arc::default(),
             events: broadcast::channel(EVENTS_KEPT).0,
             nudges: Arc::default(),
+            renewals: Arc::default(),
         }
     }
 
@@ -187,6 +189,22 @@ impl Registry {
     /// changed: their number, their finalizers, or the private names they record.
     pub fn nudge(&self, name: &str) {
         self.nudges.add(name);
+    }
+
+    /// Has a new client opened for a connection: monitors look at what a user may do when a session is opened, and
+    /// never again.
+    pub fn renew(&self, name: &str) {
+        self.renewals().insert(name.to_owned());
+        self.nudge(name);
+    }
+
+    /// Whether a new client was asked for since the last call.
+    pub(super) fn takes_renewal(&self, name: &str) -> bool {
+        self.renewals().remove(name)
+    }
+
+    fn renewals(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.renewals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The nudges, for the reconciler of connections.

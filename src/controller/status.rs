@@ -14,8 +14,9 @@ use crate::api::conditions::{self as api_conditions, Reason};
 use crate::api::v1alpha1::{
     CephPool, CephPoolStatus, DriftStatus, ObservedPool, PendingChange, PoolRequestStatus, PoolType,
 };
+use crate::ceph::command::MonCommand;
 use crate::ceph::osd_map::{Pool, PoolKind};
-use crate::ceph::settings::{SETTINGS, Shown};
+use crate::ceph::settings::{self, SETTINGS, Shown};
 use crate::ceph::types::Epoch;
 use crate::request::preview::Plan;
 use crate::request::refusal::Refusal;
@@ -253,7 +254,7 @@ fn pending(inputs: &Inputs<'_>) -> Vec<PendingChange> {
         .map(|step| PendingChange {
             field: step.field.clone(),
             desired: Some(step.desired.clone()),
-            observed: Some(step.observed.clone()),
+            observed: Some(observed_now(inputs, step)),
             command: Some(step.command.to_line()),
             reason: Some(words(step).unwrap_or_else(|| step.reason.clone())),
         })
@@ -267,6 +268,22 @@ fn pending(inputs: &Inputs<'_>) -> Vec<PendingChange> {
     }));
     pending.truncate(64);
     pending
+}
+
+/// What a step's setting is now: the step of a later round knows only what it will be before that round.
+fn observed_now(inputs: &Inputs<'_>, step: &Step) -> String {
+    let variable = match &step.command {
+        MonCommand::PoolSet { variable, .. } => Some(variable),
+        MonCommand::PoolSetQuota { field, .. } => Some(field),
+        _ => None,
+    };
+    variable
+        .and_then(|variable| settings::of_variable(variable))
+        .zip(inputs.seen.as_ref())
+        .map_or_else(
+            || step.observed.clone(),
+            |(setting, (pool, _))| setting.observed_text(pool),
+        )
 }
 
 fn applied(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Vec<String> {

@@ -1,10 +1,14 @@
 //! What makes a pool be looked at besides its own object: its cluster moved, its run ended, its
 //! connection changed.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures::Stream;
-use kube::runtime::reflector::ObjectRef;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +33,30 @@ pub(super) fn channel() -> (
         receiver.recv().await.map(|reference| (reference, receiver))
     });
     (sender, stream)
+}
+
+/// Told of namespaces, has the pools of one looked at when its labels have changed: grants choose by them.
+pub(super) fn relabelled(
+    objects: Store<GuardedPool>,
+    urgent: Urgent,
+) -> impl FnMut(&PartialObjectMeta<Namespace>) + Send + 'static {
+    let mut known: HashMap<String, BTreeMap<String, String>> = HashMap::new();
+    move |namespace| {
+        let name = namespace.name_any();
+        if namespace.meta().deletion_timestamp.is_some() {
+            known.remove(&name);
+            return;
+        }
+        let labels = namespace.labels().clone();
+        let before = known.insert(name.clone(), labels.clone());
+        if before.is_some_and(|before| before != labels) {
+            for object in objects.state() {
+                if object.namespace().as_deref() == Some(name.as_str()) {
+                    send(&urgent, &name, &object.name_any());
+                }
+            }
+        }
+    }
 }
 
 /// Passes on what concerns pools, until `shutdown`.

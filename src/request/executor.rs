@@ -26,6 +26,7 @@ use super::user_request::{SentCommand, SentRound, UserRequest};
 use super::wish::Wish;
 use crate::ceph::client::{ClientError, MonClient, Reply};
 use crate::ceph::command::MonCommand;
+use crate::ceph::errno::{Verdict, judge, map_moved};
 use crate::ceph::types::{Epoch, PoolId};
 use crate::ceph::view::ClusterView;
 use crate::monitor::{ClusterMonitor, NotUsable};
@@ -65,6 +66,8 @@ pub enum RunEnd {
     NotConverging,
     /// The cluster cannot be seen or does not answer: try again.
     Away(String),
+    /// The cluster answers that it cannot do it just now, in its own words: try again.
+    Later(String),
     /// The object changed under the run: look at it again.
     Moved(String),
     /// What could not be written down was not sent: try again.
@@ -108,7 +111,11 @@ async fn rounds(
         }
         // Creates are throttled by what they do to the monitor, before anything is written down.
         let _permit = if round.creates() {
-            Some(access.monitor.creates().acquire().await)
+            let turn = stop.run_until_cancelled(access.monitor.creates().acquire());
+            match turn.await {
+                Some(permit) => Some(permit),
+                None => return Ok(RunEnd::Stopped),
+            }
         } else {
             None
         };
@@ -252,6 +259,7 @@ fn orphan(wish: Option<&Wish>) -> UserRequest {
         rounds: Vec::new(),
         rounds_sent: 0,
         rounds_planned: 0,
+        following: false,
         awaited_epoch: None,
         observed_epoch: None,
         started_at: Timestamp::now(),
@@ -305,7 +313,20 @@ async fn send(
         // It may still be executed. The record stays, and the next run starts from a newer view.
         return Err(RunEnd::Away(error.to_string()));
     }
-    names_hold(round, &view, pool)
+    names_hold(round, &view, pool)?;
+    // Planning again at once would only ask the same again.
+    let busy = answers
+        .iter()
+        .filter_map(|answer| answer.result.as_ref().ok())
+        .find(|reply| judge(reply.code) == Verdict::Later && !map_moved(reply.code));
+    match busy {
+        Some(reply) => Err(RunEnd::Later(format!(
+            "Ceph cannot do it just now: {} (code {})",
+            reply.text.trim(),
+            reply.code
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The answer to one command, as it happened and as it is kept.
@@ -349,15 +370,22 @@ async fn hand_over(access: &Access, step: &Step) -> Answer {
 /// After every round, a name that resolves to another id than before ends the run.
 fn names_hold(round: &Round, view: &ClusterView, pool: Option<PoolId>) -> Result<(), RunEnd> {
     let Some(pool) = pool else { return Ok(()) };
-    for name in round.steps.iter().flat_map(|step| step.command.pools()) {
-        if let Some(found) = view.pool_named(name)
-            && found.id != pool
-        {
-            return Err(RunEnd::Unsafe(format!(
-                "the name {name} meant pool {pool} when the commands were sent and means pool {} now; \
-                 look at both before going on",
-                found.id
-            )));
+    for step in &round.steps {
+        // A name that the round would have given meant nothing before; if it was taken, the next plan says so.
+        let names = match &step.command {
+            MonCommand::PoolRename { from, .. } => vec![from],
+            command => command.pools(),
+        };
+        for name in names {
+            if let Some(found) = view.pool_named(name)
+                && found.id != pool
+            {
+                return Err(RunEnd::Unsafe(format!(
+                    "the name {name} meant pool {pool} when the commands were sent and means pool {} now; \
+                     look at both before going on",
+                    found.id
+                )));
+            }
         }
     }
     Ok(())

@@ -27,6 +27,11 @@ pub struct Rejection {
 }
 
 impl Rejection {
+    /// Whether the key lacks a capability.
+    pub fn denied(&self) -> bool {
+        self.verdict == Verdict::Denied
+    }
+
     /// The rejection in a reply, if it is one that a second try with the same command would meet again.
     pub fn of(step: &Step, reply: &Reply, at: Timestamp) -> Option<Self> {
         let verdict = judge(reply.code);

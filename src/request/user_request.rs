@@ -4,16 +4,22 @@
 //! wish, `PoolCreating` also waits until the pool is no longer `creating`, `PgChanging` also
 //! waits until the actual placement groups have reached their targets.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
 use super::preview::Plan;
-use super::round::Round;
-use super::wish::Wish;
+use super::refusal::Refusal;
+use super::round::{POOL_FIELD, Round};
+use super::wish::{Wish, application_field, parse_key_field};
+use crate::api::conditions::Reason;
 use crate::api::v1alpha1::{Operation, Outcome, RequestState};
 use crate::ceph::command::MonCommand;
 use crate::ceph::osd_map::Pool;
+use crate::ceph::settings::{self, Setting, Value};
 use crate::ceph::types::Epoch;
 
 /// The longest text of a reply that is kept, in bytes.
@@ -47,6 +53,8 @@ pub struct UserRequest {
     pub fields: BTreeMap<String, String>,
     /// How far it is.
     pub state: RequestState,
+    /// Whether its commands are done and seen, and it only waits for placement groups.
+    pub following: bool,
     /// How it ended.
     pub outcome: Option<Outcome>,
     /// Why it did not succeed.
@@ -126,15 +134,11 @@ impl UserRequest {
             .steps()
             .map(|step| (step.field.clone(), step.desired.clone()))
             .collect();
-        let moves_pgs = plan.steps().any(|step| {
-            matches!(&step.command, MonCommand::PoolSet { variable, .. }
-                if variable == "pg_num" || variable == "pgp_num")
-        });
         Self {
             id,
             kind: match operation {
                 Operation::Create => Kind::PoolCreating,
-                _ if moves_pgs => Kind::PgChanging,
+                _ if moves_placement_groups(plan) => Kind::PgChanging,
                 _ => Kind::OsdMapModifying,
             },
             headline: headline(operation, wish, fields.keys()),
@@ -142,6 +146,7 @@ impl UserRequest {
             generation,
             fields,
             state: RequestState::New,
+            following: false,
             outcome: None,
             error: None,
             rounds: Vec::new(),
@@ -168,10 +173,22 @@ impl UserRequest {
             .any(|step| self.fields.contains_key(&step.field))
     }
 
+    /// Takes on what a later plan of the same generation changes. Corrections share a request.
+    pub fn take_on(&mut self, plan: &Plan) {
+        let steps = plan.steps();
+        self.fields
+            .extend(steps.map(|step| (step.field.clone(), step.desired.clone())));
+        if moves_placement_groups(plan) {
+            self.kind = Kind::PgChanging;
+        }
+        self.following = false;
+    }
+
     /// A round of it is about to be sent; `left` rounds are planned after it.
     pub fn submit(&mut self, left: usize) {
         if !self.is_complete() {
             self.state = RequestState::Submitted;
+            self.following = false;
             self.rounds_planned = self.rounds_sent + 1 + left;
         }
     }
@@ -214,24 +231,23 @@ impl UserRequest {
                     .map(|desired| (mine.as_str(), *desired))
             })
             .collect();
-        if !open.is_empty() {
-            // Its fields are still to be set. A later wish for another value has overtaken it.
-            let overtaken =
-                seen.generation > self.generation && open.iter().any(|(mine, now)| mine != now);
-            if overtaken {
-                let by = seen.newest.map_or_else(
-                    || format!("generation {}", seen.generation),
-                    |id| format!("request {id}"),
-                );
-                self.end(
-                    Outcome::Superseded,
-                    Some(format!("superseded by {by}")),
-                    now,
-                );
-            }
-            return overtaken;
+        // A later wish for another value has overtaken it, also where that is what the pool has already.
+        let overtaken = seen.generation > self.generation
+            && (open.iter().any(|(mine, now)| mine != now) || self.is_unwanted(&seen));
+        if overtaken {
+            let by = seen.newest.map_or_else(
+                || format!("generation {}", seen.generation),
+                |id| format!("request {id}"),
+            );
+            self.end(
+                Outcome::Superseded,
+                Some(format!("superseded by {by}")),
+                now,
+            );
+            return true;
         }
-        if !seen.plan.now.refusals.is_empty() && self.rounds_sent == 0 {
+        let refusals = &seen.plan.now.refusals;
+        if !open.is_empty() || refusals.iter().any(|refusal| self.is_hindered_by(refusal)) {
             return false;
         }
         let followed = match (self.kind, seen.pool) {
@@ -239,10 +255,36 @@ impl UserRequest {
             (Kind::PoolCreating, pool) => pool.is_some_and(|pool| !pool.is_creating()),
             (Kind::PgChanging, pool) => pool.is_some_and(|pool| pool.placement_groups.settled()),
         };
+        self.following = !followed;
         if followed {
             self.succeed(seen.epoch, now);
         }
         followed
+    }
+
+    /// Whether the newest wish asks for something else than this request, of which no step is left.
+    fn is_unwanted(&self, seen: &Observation<'_>) -> bool {
+        self.fields.iter().any(|(field, mine)| {
+            // Of a request that an earlier process made only the fields are known.
+            if mine.is_empty() {
+                return false;
+            }
+            match wanted(field, seen) {
+                Some(wanted) => wanted != *mine,
+                // It left the manifest: it is no matter any more, unless it was done before.
+                None => seen.pool.is_some_and(|pool| misses(pool, field, mine)),
+            }
+        })
+    }
+
+    /// Whether something that is refused may be what this request waits for. A lock of somebody else's blocks
+    /// its own field only; every other refusal stands for the whole pool, of which then no step is planned.
+    fn is_hindered_by(&self, refusal: &Refusal) -> bool {
+        let of_another_field = refusal
+            .field
+            .as_ref()
+            .is_some_and(|field| !self.fields.contains_key(field));
+        refusal.reason != Reason::Blocked || !of_another_field
     }
 
     /// It is done, as a view of this epoch shows.
@@ -278,6 +320,13 @@ impl UserRequest {
     }
 }
 
+fn moves_placement_groups(plan: &Plan) -> bool {
+    plan.steps().any(|step| {
+        matches!(&step.command, MonCommand::PoolSet { variable, .. }
+            if variable == "pg_num" || variable == "pgp_num")
+    })
+}
+
 fn headline<'a>(
     operation: Operation,
     wish: &Wish,
@@ -293,6 +342,47 @@ fn headline<'a>(
         Operation::Update => format!("Updating pool {pool}: {}", fields.join(", ")),
         Operation::Correct => format!("Correcting pool {pool}: {}", fields.join(", ")),
     }
+}
+
+/// What the newest wish asks of a field, in the words of plans.
+fn wanted(field: &str, seen: &Observation<'_>) -> Option<String> {
+    let wish = seen.wish;
+    if field == POOL_FIELD {
+        return Some(wish.pool.to_string());
+    }
+    if field == settings::PG_NUM.field {
+        let mode = wish.asked(&settings::AUTOSCALE_MODE).map(Value::to_string);
+        let mode = mode.or_else(|| seen.pool.map(|pool| pool.autoscale_mode.clone()));
+        // With autoscaling on the manifest's number is that of the creation.
+        return wish
+            .pg_count
+            .filter(|_| mode.as_deref() != Some("on"))
+            .map(|count| count.to_string());
+    }
+    if let Some(asked) = wish.settings.iter().find(|asked| asked.setting.field == field) {
+        return Some(asked.value.to_string());
+    }
+    if let Some((application, key)) = parse_key_field(field) {
+        return wish.applications.get(application)?.get(key).cloned();
+    }
+    let applications = wish.applications.keys();
+    applications
+        .filter(|application| application_field(application) == field)
+        .map(|_| "enabled".to_owned())
+        .next()
+}
+
+/// Whether a pool shows another value of a setting.
+fn misses(pool: &Pool, field: &str, value: &str) -> bool {
+    let differs = |row: &Setting| match (row.observe(pool), value.parse()) {
+        (Some(observed @ (Value::Integer(_) | Value::Double(_))), Ok(number)) => {
+            !observed.same(&Value::Double(number))
+        }
+        _ if value == "not set" => !row.is_unset(pool),
+        (observed, _) => observed.map(|observed| observed.to_string()).as_deref() != Some(value),
+    };
+    // The number of placement groups may be the autoscaler's by now.
+    field != settings::PG_NUM.field && settings::of_field(field).any(differs)
 }
 
 /// Cuts a text at a character's end.

@@ -2,7 +2,8 @@
 //!
 //! Every command blocks a thread of its own until its reply, about one paxos proposal for one
 //! that changes something. Threads are made on demand and go when idle; commands are taken up
-//! in the order in which they came. A handle for changes is **retired** by the first command
+//! in the order in which they came, and with their distance in time: one that was sent some
+//! milliseconds after another on purpose must reach the monitor after it. A handle for changes is **retired** by the first command
 //! of unknown outcome: it takes no more, and is closed when all have returned, for which
 //! librados has a timeout of its own. Only then can it not send that command again.
 
@@ -22,6 +23,10 @@ use crate::ceph::errno::ETIMEDOUT;
 const EACCES: i32 = 13;
 /// Enough for librados, which was measured with a quarter of it; hundreds of them are cheap.
 const STACK: usize = 128 * 1024;
+
+/// A command that came so long after another follows it into librados by as much: less is
+/// no distance but chance, more needs no keeping.
+const KEPT_DISTANCE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(10));
 
 /// What a handle is on: librados, or a fake in tests.
 pub(super) trait Session: Send + Sync + 'static {
@@ -113,6 +118,8 @@ struct Shared {
 
 struct State {
     queue: VecDeque<Job>,
+    /// When the last that was taken up came, and when it was taken up.
+    last: Option<(Instant, Instant)>,
     /// What is inside librados.
     inside: HashMap<u64, Kind>,
     next_id: u64,
@@ -124,8 +131,26 @@ struct State {
     token: Option<SessionToken>,
 }
 
+impl State {
+    /// When the first in line may be taken up; `None` when nobody is.
+    fn due(&self) -> Option<Instant> {
+        let came = self.queue.front()?.came;
+        let Some((before, taken)) = self.last else {
+            return Some(came);
+        };
+        let (least, most) = KEPT_DISTANCE;
+        let distance = came.saturating_duration_since(before);
+        Some(if distance < least {
+            taken
+        } else {
+            taken + distance.min(most)
+        })
+    }
+}
+
 struct Job {
     id: u64,
+    came: Instant,
     kind: Kind,
     command: Arc<CStr>,
     reply: oneshot::Sender<RawReply>,
@@ -153,6 +178,7 @@ impl Handle {
             opened: Instant::now(),
             state: Mutex::new(State {
                 queue: VecDeque::new(),
+                last: None,
                 inside: HashMap::new(),
                 next_id: 0,
                 threads: 0,
@@ -165,8 +191,8 @@ impl Handle {
         }))
     }
 
-    /// Puts a command in line; `None` from a retired handle.
-    pub(super) fn submit(&self, command: Arc<CStr>, kind: Kind) -> Option<Ticket> {
+    /// Puts a command in line that came at `came`; `None` from a retired handle.
+    pub(super) fn submit(&self, command: Arc<CStr>, kind: Kind, came: Instant) -> Option<Ticket> {
         let (reply, answer) = oneshot::channel();
         let mut state = self.0.state();
         if state.retired {
@@ -176,6 +202,7 @@ impl Handle {
         let id = state.next_id;
         state.queue.push_back(Job {
             id,
+            came,
             kind,
             command,
             reply,
@@ -251,22 +278,28 @@ impl Shared {
     fn next(&self) -> Option<Job> {
         let mut state = self.state();
         loop {
-            if let Some(job) = state.queue.pop_front() {
+            let now = Instant::now();
+            let due = state.due();
+            if due.is_some_and(|due| due <= now)
+                && let Some(job) = state.queue.pop_front()
+            {
+                state.last = Some((job.came, now));
                 state.inside.insert(job.id, job.kind);
                 return Some(job);
             }
-            if state.retired {
+            if due.is_none() && state.retired {
                 state.threads -= 1;
                 return None;
             }
+            let pause = due.map_or(self.settings.idle_for, |due| due.duration_since(now));
             state.idle += 1;
             let (woken, wait) = self
                 .work
-                .wait_timeout(state, self.settings.idle_for)
+                .wait_timeout(state, pause)
                 .unwrap_or_else(PoisonError::into_inner);
             state = woken;
             state.idle -= 1;
-            if wait.timed_out() && state.queue.is_empty() {
+            if due.is_none() && wait.timed_out() && state.queue.is_empty() {
                 state.threads -= 1;
                 return None;
             }

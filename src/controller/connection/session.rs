@@ -75,7 +75,9 @@ impl Shared {
         let status = slot.status(connection);
         let expected = pinned(&connection.spec, &status).or_else(|| slot.first_contact.clone());
         self.keep_spec(connection, slot);
-        if let Some(attended) = as_it_is(slot, &desired, expected.as_ref()) {
+        if !self.registry.takes_renewal(&name)
+            && let Some(attended) = as_it_is(slot, &desired, expected.as_ref())
+        {
             if matches!(attended.standing, Standing::Connected { .. }) {
                 slot.attempt = None;
                 self.attempts().clear(&slot.uid);

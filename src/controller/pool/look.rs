@@ -21,6 +21,7 @@ use crate::request::collection::{PoolKey, PoolWork};
 use crate::request::executor::{RunEnd, fresh_word};
 use crate::request::preview::{Plan, plan};
 use crate::request::registry::{ObjectType, factory};
+use crate::request::rejection::Rejection;
 use crate::request::user_request::Observation;
 use crate::request::wish::{Record, Wish, application_field};
 
@@ -141,7 +142,10 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
         wish,
     } = prepared;
     let now = Timestamp::now();
-    new_wish(entry, work, object, &wish);
+    if new_wish(entry, work, object, &wish) {
+        subject.pools.registry.renew(&session.name);
+    }
+    new_client(entry, work, session.incarnation);
     let plan = plan(factory(ObjectType::Pool), &wish, &view);
     let pool = plan
         .now
@@ -228,8 +232,9 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
     )
 }
 
-/// A new generation, or a person's wish for another look, forgets what stood in the way of the last one.
-fn new_wish(entry: &PoolEntry, work: &PoolWork, object: &CephPool, wish: &Wish) {
+/// A new generation, or a person's wish for another look, forgets what stood in the way of the last one. Says
+/// whether a lack of permissions did, which only another client can be rid of.
+fn new_wish(entry: &PoolEntry, work: &PoolWork, object: &CephPool, wish: &Wish) -> bool {
     let token = status::reconcile_token(object);
     let mut side = entry.side();
     let asked = token.is_some() && side.token != token;
@@ -239,6 +244,7 @@ fn new_wish(entry: &PoolEntry, work: &PoolWork, object: &CephPool, wish: &Wish) 
         .wish
         .as_ref()
         .is_none_or(|before| before.generation != wish.generation);
+    let denied = asked && state.rejections.iter().any(Rejection::denied);
     if changed || asked {
         state.rejections.clear();
         state.contest.clear();
@@ -251,6 +257,20 @@ fn new_wish(entry: &PoolEntry, work: &PoolWork, object: &CephPool, wish: &Wish) 
         side.rejected_tries = 0;
     }
     state.wish = Some(Arc::new(wish.clone()));
+    denied
+}
+
+/// Another client than at the last look: what that one was not allowed to do may be tried again.
+fn new_client(entry: &PoolEntry, work: &PoolWork, incarnation: u64) {
+    let mut side = entry.side();
+    let before = side.incarnation.replace(incarnation);
+    if before.is_some_and(|before| before != incarnation) {
+        let mut state = work.state();
+        state.rejections.retain(|rejection| !rejection.denied());
+        if state.rejections.is_empty() {
+            side.retry_rejected = None;
+        }
+    }
 }
 
 /// Takes over what the map says about the object's pool; while there is a run, that is the run's.

@@ -78,7 +78,7 @@ pub(super) fn prepare(subject: &Subject<'_>, record: &Record) -> Result<Prepared
             &session,
             &key.namespace,
             &wish.pool,
-            verb(record.identity.is_some()),
+            verb(record.identity.is_some() && !record.unpublished),
         )
         .map_err(|refusal| Look::at(Standing::Refused(vec![refusal]), RESYNC))?;
     // What this object has seen of the cluster, nothing may be behind.

@@ -18,6 +18,7 @@ use crate::request::collection::PoolWork;
 use crate::request::executor::{Access, RunEnd};
 use crate::request::preview::Plan;
 use crate::request::refusal::Refusal;
+use crate::request::rejection::Rejection;
 use crate::request::wish::Wish;
 
 /// The longest time between two tries of what fails for a passing reason.
@@ -61,6 +62,9 @@ pub(super) fn proceed(subject: &Subject<'_>, scene: &Scene<'_>, base: Look) -> L
         };
     }
     let retry_in = rejected_wait(entry, work, !rejections.is_empty());
+    if retry_in.is_none() && rejections.iter().any(Rejection::denied) {
+        pools.registry.renew(&session.name);
+    }
     let rejections = work.state().rejections.clone();
     let blocked = |command| {
         rejections
@@ -74,6 +78,12 @@ pub(super) fn proceed(subject: &Subject<'_>, scene: &Scene<'_>, base: Look) -> L
         .iter()
         .any(|step| !blocked(step.command.clone()));
     if !something {
+        // What Ceph refused of an earlier plan must not hide what stands in the way of this one.
+        let mut rejections = rejections;
+        rejections.retain(|rejection| {
+            let mut steps = plan.now.round.steps.iter();
+            steps.any(|step| step.command == rejection.command)
+        });
         let standing = if rejections.is_empty() {
             Standing::Refused(plan.now.refusals.clone())
         } else {
@@ -160,7 +170,7 @@ fn ended_badly(
 ) -> Option<(Standing, Duration)> {
     let (standing, longest) = match end? {
         RunEnd::Away(message) => (retrying(Reason::Unreachable, message), LONGEST_WAIT),
-        RunEnd::NotRecorded(message) => (
+        RunEnd::NotRecorded(message) | RunEnd::Later(message) => (
             retrying(Reason::ProgressingWithRetry, message),
             LONGEST_WAIT,
         ),

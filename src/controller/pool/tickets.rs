@@ -36,17 +36,24 @@ pub(super) fn open_for(
 ) -> bool {
     let mut side = entry.side();
     let mut state = work.state();
-    let open = state
-        .requests
-        .iter()
-        .any(|request| !request.is_complete() && request.generation == wish.generation);
-    if open {
-        return false;
+    let drifted = side.settled == Some(wish.generation);
+    // One that only waits for placement groups to follow, which can take hours, does not speak for what differs since.
+    let open = state.requests.iter_mut().find(|request| {
+        !request.is_complete()
+            && request.generation == wish.generation
+            && !(drifted && request.following && request.operation != Operation::Correct)
+    });
+    if let Some(open) = open {
+        let again = drifted && open.following;
+        if again {
+            open.take_on(plan);
+        }
+        return again;
     }
     let unmade = plan.now.found.as_ref().is_none_or(|found| !found.published);
     let operation = if unmade {
         Operation::Create
-    } else if side.settled == Some(wish.generation) {
+    } else if drifted {
         Operation::Correct
     } else {
         Operation::Update
@@ -57,7 +64,7 @@ pub(super) fn open_for(
     for older in state
         .requests
         .iter()
-        .filter(|request| !request.is_complete())
+        .filter(|request| !request.is_complete() && !request.following)
     {
         request
             .fields
@@ -147,6 +154,7 @@ pub(super) async fn resume(
                 .and_then(|round| usize::try_from(round).ok())
                 .map_or(0, |round| round.saturating_sub(1)),
             rounds_planned: 0,
+            following: false,
             awaited_epoch: before
                 .awaited_epoch
                 .map(|epoch| Epoch(epoch.unsigned_abs())),

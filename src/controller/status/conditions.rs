@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{Inputs, Standing};
+use super::{Inputs, Standing, observed_now};
 use crate::api::conditions::{self, ConditionStatus, ConditionType, NewCondition, Reason};
 use crate::api::v1alpha1::CephPoolStatus;
+use crate::ceph::command::MonCommand;
 use crate::ceph::errno::Verdict;
 use crate::request::refusal::Refusal;
 use crate::request::rejection::Rejection;
-use crate::request::round::Step;
+use crate::request::round::{MARK_FIELD, Step};
 
 /// The longest message of a condition that Kubernetes takes is 32 KiB; people read less.
 const MESSAGE_LIMIT: usize = 2048;
@@ -63,15 +64,11 @@ pub(super) fn conditions(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Vec<NewCo
             field,
             observed,
             until,
-        } => both(
-            False,
-            Stalled,
-            Reason::Contested,
-            &format!(
-                "somebody else keeps setting {field} to {observed}; it is corrected again after {until:.0}. Find out who, \
-                 and let one of the two manage it: take {field} out of the manifest, or stop the other"
-            ),
-        ),
+        } => {
+            let message = contested(field, observed);
+            let message = format!("{message}; it is corrected again after {until:.0}");
+            both(False, Stalled, Reason::Contested, &message)
+        }
         Standing::NotConverging => both(
             False,
             Stalled,
@@ -145,6 +142,20 @@ fn paused(old: &CephPoolStatus) -> NewCondition {
     )
 }
 
+/// A fight over a field, and how to end it.
+fn contested(field: &str, observed: &str) -> String {
+    let what = match observed {
+        "not set" | "not enabled" => format!("removing {field}"),
+        observed => format!("setting {field} to {observed}"),
+    };
+    let remedy = if field == MARK_FIELD {
+        "stop it, since the mark says whose pool this is".to_owned()
+    } else {
+        format!("let one of the two manage it: take {field} out of the manifest, or stop the other")
+    };
+    format!("somebody else keeps {what}; find out who, and {remedy}")
+}
+
 fn refusals_text(refusals: &[Refusal]) -> String {
     let texts: Vec<String> = refusals
         .iter()
@@ -185,12 +196,14 @@ fn rejections_text(rejections: &[Rejection]) -> (Reason, String) {
     let texts: Vec<String> = rejections
         .iter()
         .map(|rejection| {
+            let (text, code) = (rejection.text.trim(), rejection.code);
+            if matches!(rejection.command, MonCommand::PoolCreate(_)) {
+                // One command for several fields: the text tells which.
+                return format!("Ceph refused to create the pool: {text} (code {code})");
+            }
             format!(
-                "{}: Ceph refused {}: {} (code {})",
-                rejection.field,
-                rejection.desired,
-                rejection.text.trim(),
-                rejection.code
+                "{}: Ceph refused {}: {text} (code {code})",
+                rejection.field, rejection.desired
             )
         })
         .collect();
@@ -207,10 +220,13 @@ fn differences(inputs: &Inputs<'_>) -> String {
     }
     let texts: Vec<String> = unique(plan.steps())
         .into_iter()
-        .map(|step| {
+        .map(|step| (step, observed_now(inputs, step)))
+        // What is only set again, since another change moves it, is no difference.
+        .filter(|(step, observed)| *observed != step.desired)
+        .map(|(step, observed)| {
             format!(
-                "{} is {} and should be {}",
-                step.field, step.observed, step.desired
+                "{} is {observed} and should be {}",
+                step.field, step.desired
             )
         })
         .collect();

@@ -62,7 +62,12 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
         }
         let step = set(pool, setting, &asked.value, "as the manifest says");
         if is_lock(setting) && asked.value == Value::Flag(true) {
-            locks.push(step);
+            // It would keep the manager from moving the placement groups to where they shall be.
+            let too_early =
+                setting.variable == settings::NO_PG_CHANGE && !pool.placement_groups.settled();
+            if !too_early {
+                locks.push(step);
+            }
         } else {
             wanted.push((setting, step));
         }

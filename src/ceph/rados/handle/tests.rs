@@ -22,6 +22,7 @@ struct FakeState {
 #[derive(Default)]
 struct FakeInner {
     sent: Vec<String>,
+    sent_at: Vec<Instant>,
     answers: HashMap<String, i32>,
     closed: bool,
 }
@@ -55,6 +56,7 @@ impl Session for Fake {
             return None;
         }
         inner.sent.push(name.clone());
+        inner.sent_at.push(Instant::now());
         loop {
             let code = if inner.closed {
                 Some(-ETIMEDOUT)
@@ -94,7 +96,7 @@ fn handle(most_threads: usize) -> (Fake, Handle, Sessions) {
 fn submit(handle: &Handle, command: &str, kind: Kind) -> Ticket {
     let command = CString::new(command).expect("no zero byte");
     handle
-        .submit(Arc::from(command), kind)
+        .submit(Arc::from(command), kind, Instant::now())
         .expect("a handle in service")
 }
 
@@ -157,7 +159,11 @@ async fn a_timeout_retires_and_closes() {
     fake.until("both are inside", |inner| inner.sent.len() == 2)
         .await;
     assert!(matches!(late.wait(soon(SHORT)).await, Answer::TimedOut));
-    assert!(handle.submit(Arc::from(c"new"), Kind::Change).is_none());
+    assert!(
+        handle
+            .submit(Arc::from(c"new"), Kind::Change, Instant::now())
+            .is_none()
+    );
     fake.answer("other", 0);
     assert!(matches!(other.wait(soon(LONG)).await, Answer::Reply(_)));
     sleep(SHORT).await;
@@ -179,7 +185,11 @@ async fn unknown_outcomes_retire() {
         .wait(soon(LONG))
         .await;
     assert!(matches!(answer, Answer::Reply(RawReply { code: -110, .. })));
-    assert!(first.submit(Arc::from(c"new"), Kind::Change).is_none());
+    assert!(
+        first
+            .submit(Arc::from(c"new"), Kind::Change, Instant::now())
+            .is_none()
+    );
 
     let (fake, second, _) = handle(8);
     let dropped = submit(&second, "dropped", Kind::Change);
@@ -187,7 +197,11 @@ async fn unknown_outcomes_retire() {
         .await;
     drop(dropped);
     fake.answer("dropped", 0);
-    assert!(second.submit(Arc::from(c"new"), Kind::Change).is_none());
+    assert!(
+        second
+            .submit(Arc::from(c"new"), Kind::Change, Instant::now())
+            .is_none()
+    );
     fake.until("it is closed", |inner| inner.closed).await;
 }
 
@@ -243,9 +257,43 @@ async fn denials_renew() {
             submit(&handle, "denied", kind).wait(soon(LONG)).await,
             Answer::Reply(_)
         ));
-        assert!(handle.submit(Arc::from(c"new"), kind).is_none());
+        assert!(
+            handle
+                .submit(Arc::from(c"new"), kind, Instant::now())
+                .is_none()
+        );
         fake.answer("other", 0);
         assert!(matches!(other.wait(soon(LONG)).await, Answer::Reply(_)));
         fake.until("it is closed", |inner| inner.closed).await;
     }
+}
+
+/// A command that came milliseconds after another is sent as much later, also when both had
+/// to wait; what came long after is not held up.
+#[tokio::test]
+async fn distance_is_kept() {
+    let (fake, handle, _) = handle(8);
+    let now = Instant::now();
+    let ms = Duration::from_millis;
+    let came = [now - ms(900), now - ms(20), now - ms(15), now - ms(7)];
+    let mut tickets = Vec::new();
+    for (number, came) in came.into_iter().enumerate() {
+        let command = CString::new(number.to_string()).expect("no zero byte");
+        fake.answer(&number.to_string(), 0);
+        tickets.push(
+            handle
+                .submit(Arc::from(command), Kind::Change, came)
+                .expect("it"),
+        );
+    }
+    for ticket in tickets {
+        assert!(matches!(ticket.wait(soon(LONG)).await, Answer::Reply(_)));
+    }
+    let inner = fake.inner();
+    assert_eq!(inner.sent, ["0", "1", "2", "3"]);
+    let distance = |a: usize, b: usize| inner.sent_at[b] - inner.sent_at[a];
+    assert!(distance(0, 1) >= ms(6), "{:?}", distance(0, 1));
+    assert!(distance(1, 2) >= ms(2), "{:?}", distance(1, 2));
+    assert!(distance(2, 3) >= ms(4), "{:?}", distance(2, 3));
+    assert!(distance(0, 3) < ms(500), "{:?}", distance(0, 3));
 }
