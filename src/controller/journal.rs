@@ -84,10 +84,11 @@ impl Journal for PoolJournal {
             .map_err(|error| unwritten(&error))?;
         let status = status::compute(&Inputs {
             object: file.object(),
-            standing: if self.discard {
-                Standing::Deleting
-            } else {
-                Standing::Working
+            standing: match status::blocked(file.object()) {
+                // Said until it works.
+                Some(message) if self.discard => Standing::DeletionBlocked { message },
+                None if self.discard => Standing::Deleting,
+                _ => Standing::Working,
             },
             record: Some(wanted),
             pool_name: Some(entry.wish.pool.as_str()),

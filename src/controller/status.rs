@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
-use crate::api::conditions::{self as api_conditions, Reason};
+use crate::api::conditions::{self as api_conditions, ConditionType, Reason};
 use crate::api::v1alpha1::{
     CephPool, CephPoolStatus, DriftStatus, ObservedPool, PendingChange, PoolRequestStatus, PoolType,
 };
@@ -166,6 +166,13 @@ pub fn compute(inputs: &Inputs<'_>) -> CephPoolStatus {
     }
 }
 
+/// Why a deletion could not be done, as the object says.
+pub fn blocked(object: &CephPool) -> Option<String> {
+    let conditions = &object.status.as_ref()?.conditions;
+    let blocked = api_conditions::find(conditions, ConditionType::DeletionBlocked)?;
+    Some(blocked.message.clone())
+}
+
 /// The value by which a person asked for another look, in our words or Flux's.
 pub fn reconcile_token(object: &CephPool) -> Option<String> {
     use crate::api::v1alpha1::{ANNOTATION_FLUX_REQUESTED_AT, ANNOTATION_RECONCILE_REQUESTED_AT};
@@ -184,7 +191,8 @@ fn pool_name(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Option<String> {
             .seen
             .as_ref()
             .map(|(pool, _)| pool.name.to_string())
-            .or_else(|| old.pool_name.clone()),
+            .or_else(|| old.pool_name.clone())
+            .or_else(|| inputs.pool_name.map(str::to_owned)),
         _ => inputs
             .pool_name
             .map(str::to_owned)
@@ -241,13 +249,7 @@ fn pending(inputs: &Inputs<'_>) -> Vec<PendingChange> {
             .rejections
             .iter()
             .find(|rejection| rejection.command == step.command)
-            .map(|rejection| {
-                format!(
-                    "Ceph refused it: {} (code {})",
-                    rejection.text.trim(),
-                    rejection.code
-                )
-            })
+            .map(ToString::to_string)
     };
     let mut pending: Vec<PendingChange> = plan
         .steps()

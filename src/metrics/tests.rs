@@ -1,3 +1,5 @@
+//! What is counted, and how it reads.
+
 use std::sync::{Arc, Mutex};
 
 use super::client::CountingClient;

@@ -1,5 +1,7 @@
 //! `Rejection`: a command that Ceph refused, with its own words.
 
+use std::fmt;
+
 use jiff::Timestamp;
 
 use super::round::Step;
@@ -24,6 +26,19 @@ pub struct Rejection {
     pub text: String,
     /// When.
     pub at: Timestamp,
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (text, code) = (self.text.trim(), self.code);
+        match &self.command {
+            // One command for several fields: the text tells which.
+            MonCommand::PoolCreate(_) => write!(formatter, "Ceph refused to create the pool")?,
+            MonCommand::PoolRemove { pool } => write!(formatter, "Ceph refused to remove {pool}")?,
+            _ => write!(formatter, "Ceph refused it")?,
+        }
+        write!(formatter, ": {text} (code {code})")
+    }
 }
 
 impl Rejection {

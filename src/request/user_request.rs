@@ -178,7 +178,7 @@ impl UserRequest {
         let steps = plan.steps();
         self.fields
             .extend(steps.map(|step| (step.field.clone(), step.desired.clone())));
-        if moves_placement_groups(plan) {
+        if self.kind == Kind::OsdMapModifying && moves_placement_groups(plan) {
             self.kind = Kind::PgChanging;
         }
         self.following = false;
@@ -359,7 +359,11 @@ fn wanted(field: &str, seen: &Observation<'_>) -> Option<String> {
             .filter(|_| mode.as_deref() != Some("on"))
             .map(|count| count.to_string());
     }
-    if let Some(asked) = wish.settings.iter().find(|asked| asked.setting.field == field) {
+    if let Some(asked) = wish
+        .settings
+        .iter()
+        .find(|asked| asked.setting.field == field)
+    {
         return Some(asked.value.to_string());
     }
     if let Some((application, key)) = parse_key_field(field) {

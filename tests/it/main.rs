@@ -16,9 +16,14 @@
 
 /// Planning, validation, texts and flows against a simulated cluster.
 mod pure {
+    mod architecture;
     mod cli;
+    mod calamari;
+    mod convergence;
     mod docs;
+    mod flows;
     mod manifests;
+    mod ownership;
     mod plans;
     mod schema;
     mod support;
@@ -27,8 +32,13 @@ mod pure {
 
 /// Real monitors and a real API server.
 mod real {
+    mod calamari;
+    mod crash;
     mod create;
+    mod drift;
     mod monitor;
+    mod noop;
     mod rados;
     mod support;
+    mod timings;
 }

@@ -1,3 +1,5 @@
+//! The command `run`: what it takes and how it ends.
+
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 

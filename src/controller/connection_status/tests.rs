@@ -1,3 +1,5 @@
+//! Every standing of a connection, and what its status says of it.
+
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

@@ -1,3 +1,5 @@
+//! Who may do what with which pool, by namespaces, names and verbs.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -17,14 +17,15 @@ use crate::controller::file::is_paused;
 use crate::controller::journal::PoolJournal;
 use crate::controller::pools::PoolEntry;
 use crate::controller::registry::Session;
-use crate::controller::status::Standing;
+use crate::controller::status::{self, Standing};
 use crate::request::collection::PoolWork;
 use crate::request::executor::{Access, RunEnd};
 use crate::request::factory::Next;
 use crate::request::pool_factory::discard_round;
 use crate::request::preview::Plan;
+use crate::request::rejection::Rejection;
 use crate::request::user_request::UserRequest;
-use crate::request::wish::Wish;
+use crate::request::wish::{Record, Wish};
 
 /// How soon a blocked deletion is looked at again.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -42,11 +43,7 @@ pub(super) fn look(subject: &Subject<'_>) -> Look {
     } = *subject;
     let record = known_record(work, object);
     if work.state().running {
-        return Look {
-            record: Some(record),
-            finalizer: true,
-            ..Look::at(Standing::Deleting, AGAIN)
-        };
+        return removing(object, record);
     }
     for request in &mut work.state().requests {
         if request.operation != Operation::Delete {
@@ -102,30 +99,64 @@ pub(super) fn look(subject: &Subject<'_>) -> Look {
         }
         return absent(entry, work, object, record);
     }
-    if work.state().end == Some(RunEnd::Rejected) {
-        let words: Vec<String> = {
-            let state = work.state();
-            let words = state
-                .rejections
-                .iter()
-                .map(|rejection| rejection.text.trim().to_owned());
-            words.collect()
+    let denied = work.state().rejections.iter().any(Rejection::denied);
+    if let Some((why, wait)) = failed(entry, work) {
+        return Look {
+            requeue: wait,
+            ..blocked(format!("{why}; or {give_up}"))
         };
-        work.state().rejections.clear();
-        work.state().end = None;
-        return blocked(format!(
-            "Ceph refuses to remove the unfinished, empty pool {}: {}; allow it with `ceph config set mon \
-             mon_allow_pool_delete true` and the mon capability: allow command \"osd pool rm\"; or {give_up}",
-            wish.private_name(),
-            words.join("; ")
-        ));
+    }
+    if denied {
+        // For the try after this one.
+        pools.registry.renew(&session.name);
     }
     remove(subject, wish, next, access(&session, true));
+    removing(object, record)
+}
+
+/// While the removal is tried again, the object keeps saying why it did not work before.
+fn removing(object: &CephPool, record: Record) -> Look {
     Look {
         record: Some(record),
         finalizer: true,
+        quiet: status::blocked(object).is_some(),
         ..Look::at(Standing::Deleting, AGAIN)
     }
+}
+
+/// Why the last removal did not work, and how long until the next one; nothing when it may be tried now.
+fn failed(entry: &PoolEntry, work: &PoolWork) -> Option<(String, Duration)> {
+    let mut side = entry.side();
+    let mut state = work.state();
+    let tried = state
+        .requests
+        .iter()
+        .any(|request| request.operation == Operation::Delete);
+    let why = match state.end.as_ref().filter(|_| tried) {
+        Some(RunEnd::Rejected) => {
+            let words: Vec<String> = state.rejections.iter().map(ToString::to_string).collect();
+            Some(format!(
+                "{}; allow it with `ceph config set mon mon_allow_pool_delete true` and the mon capability: \
+                 allow command \"osd pool rm\"",
+                words.join("; ")
+            ))
+        }
+        Some(RunEnd::Away(why) | RunEnd::NotRecorded(why) | RunEnd::Unsafe(why)) => Some(format!(
+            "the unfinished pool could not be removed: {why}; it is tried again"
+        )),
+        _ => None,
+    };
+    if let Some(why) = why {
+        let now = Instant::now();
+        let due = *side.next_try.get_or_insert(now + AGAIN);
+        if now < due {
+            return Some((why, due - now));
+        }
+    }
+    side.next_try = None;
+    state.rejections.clear();
+    state.end = None;
+    None
 }
 
 /// The cluster, if it may be changed now; else why not, in words that stay the same while it lasts.
@@ -162,16 +193,21 @@ fn remove(subject: &Subject<'_>, wish: Wish, next: Next, access: Access) {
     };
     {
         let mut state = work.state();
-        let id = uuid::Uuid::new_v4().to_string();
-        let request = UserRequest::new(
-            id,
-            Operation::Delete,
-            wish.generation,
-            &wish,
-            &plan,
-            Timestamp::now(),
-        );
-        state.requests.push(request);
+        let open = state
+            .open_request()
+            .is_some_and(|request| request.operation == Operation::Delete);
+        if !open {
+            let id = uuid::Uuid::new_v4().to_string();
+            let request = UserRequest::new(
+                id,
+                Operation::Delete,
+                wish.generation,
+                &wish,
+                &plan,
+                Timestamp::now(),
+            );
+            state.requests.push(request);
+        }
         state.wish = Some(Arc::new(wish));
     }
     let journal = PoolJournal::new(Arc::clone(pools), Arc::clone(entry), key.clone(), true);
@@ -184,7 +220,7 @@ fn absent(
     entry: &PoolEntry,
     work: &PoolWork,
     object: &CephPool,
-    record: crate::request::wish::Record,
+    record: Record,
 ) -> Look {
     let unanswered = record.identity.is_none()
         && object
@@ -208,7 +244,7 @@ fn absent(
 }
 
 /// Nothing is left to do in Ceph: the object may go.
-fn released(record: crate::request::wish::Record) -> Look {
+fn released(record: Record) -> Look {
     Look {
         record: Some(record),
         finalizer: false,

@@ -91,7 +91,10 @@ pub(super) fn look(subject: &Subject<'_>) -> Look {
         Ok(prepared) => attend(subject, prepared),
         Err(look) => {
             let look = *look;
-            if let Standing::Refused(refusals) = &look.standing {
+            // A quiet look knows too little to end anything: after a restart the connections come a moment later.
+            if let Standing::Refused(refusals) = &look.standing
+                && !look.quiet
+            {
                 tickets::fail_open(work, &text(refusals));
                 // What may not be done is not gone on with: a run ends before its next round.
                 work.state().wish = None;
@@ -188,6 +191,7 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
     };
     {
         let mut state = work.state();
+        tickets::complete_fields(&mut state, &wish, &plan);
         let newest = tickets::of_generation(&state, wish.generation);
         state.observe(
             Observation {

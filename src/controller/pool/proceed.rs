@@ -84,10 +84,17 @@ pub(super) fn proceed(subject: &Subject<'_>, scene: &Scene<'_>, base: Look) -> L
             let mut steps = plan.now.round.steps.iter();
             steps.any(|step| step.command == rejection.command)
         });
-        let standing = if rejections.is_empty() {
-            Standing::Refused(plan.now.refusals.clone())
-        } else {
+        let standing = if plan.now.refusals.is_empty() {
             Standing::Rejected(rejections)
+        } else {
+            let words = rejections.iter().map(|rejection| {
+                Refusal::new(
+                    Reason::Rejected,
+                    Some(&rejection.field),
+                    rejection.to_string(),
+                )
+            });
+            Standing::Refused(plan.now.refusals.iter().cloned().chain(words).collect())
         };
         let words = status_words(&standing);
         tickets::fail_open(work, &words);
@@ -265,14 +272,7 @@ fn status_words(standing: &Standing) -> String {
         Standing::Refused(refusals) => text(refusals),
         Standing::Rejected(rejections) => rejections
             .iter()
-            .map(|rejection| {
-                format!(
-                    "{}: Ceph refused it: {} (code {})",
-                    rejection.field,
-                    rejection.text.trim(),
-                    rejection.code
-                )
-            })
+            .map(|rejection| format!("{}: {rejection}", rejection.field))
             .collect::<Vec<_>>()
             .join("; "),
         _ => String::new(),

@@ -25,6 +25,17 @@ pub(super) fn of_generation(state: &State, generation: i64) -> Option<String> {
         .map(|request| request.id.clone())
 }
 
+/// An earlier process may have been ended between writing down a request's ID and making its record: then nothing was
+/// sent for it yet, and what it changes is what this plan says.
+pub(super) fn complete_fields(state: &mut State, wish: &Wish, plan: &Plan) {
+    for request in &mut state.requests {
+        let unknown = request.fields.is_empty() && request.generation == wish.generation;
+        if unknown && !request.is_complete() {
+            request.take_on(plan);
+        }
+    }
+}
+
 /// Makes sure that what a plan changes has a request: the open one of this generation, or a new one.
 /// Returns whether it made one.
 pub(super) fn open_for(

@@ -197,14 +197,13 @@ fn rejections_text(rejections: &[Rejection]) -> (Reason, String) {
         .iter()
         .map(|rejection| {
             let (text, code) = (rejection.text.trim(), rejection.code);
-            if matches!(rejection.command, MonCommand::PoolCreate(_)) {
-                // One command for several fields: the text tells which.
-                return format!("Ceph refused to create the pool: {text} (code {code})");
+            match rejection.command {
+                MonCommand::PoolCreate(_) | MonCommand::PoolRemove { .. } => rejection.to_string(),
+                _ => format!(
+                    "{}: Ceph refused {}: {text} (code {code})",
+                    rejection.field, rejection.desired
+                ),
             }
-            format!(
-                "{}: Ceph refused {}: {text} (code {code})",
-                rejection.field, rejection.desired
-            )
         })
         .collect();
     (reason, format!("{}; {remedy}", texts.join("; ")))

@@ -57,12 +57,15 @@ pub(super) fn locate<'view>(
                 pool,
             ));
         }
-        Mark::Missing if !wish.record.identity_proven => return Err(exists(wish, pool)),
+        // The nonce stands in the status, which proves a private pool; the mark comes with the real name.
+        Mark::Missing if !wish.record.identity_proven && !is_private(wish, pool) => {
+            return Err(exists(wish, pool));
+        }
         Mark::Ours { .. } | Mark::Missing => {}
     }
     if pool.name == wish.pool {
         Ok(Place::Published(pool))
-    } else if wish.record.unpublished && pool.name == wish.private_name() {
+    } else if is_private(wish, pool) {
         Ok(Place::Private(pool))
     } else {
         Err(Refusal::new(
@@ -79,6 +82,11 @@ pub(super) fn locate<'view>(
             ),
         ))
     }
+}
+
+/// Whether a pool has the private name that is recorded for this object.
+fn is_private(wish: &Wish, pool: &Pool) -> bool {
+    wish.record.unpublished && pool.name == wish.private_name()
 }
 
 /// To look at a pool does it no harm, whosever it is.

@@ -112,7 +112,11 @@ impl Scene {
         };
         let view = self.cluster.view();
         let plan = self.plan(&wish);
-        let pool = plan.now.found.as_ref().and_then(|found| view.pool(found.identity.id));
+        let pool = plan
+            .now
+            .found
+            .as_ref()
+            .and_then(|found| view.pool(found.identity.id));
         request.observe(
             Observation {
                 plan: &plan,
@@ -141,17 +145,30 @@ fn kinds() {
     let kind = |operation, wish: &Wish| made.request(operation, wish).kind;
     let quota = wish(&[bytes(5)], None, &made.record);
     assert_eq!(kind(Operation::Update, &quota), Kind::OsdMapModifying);
-    let count = wish(&[bytes(5), (&settings::AUTOSCALE_MODE, Value::Word("off".into()))], Some(64), &made.record);
+    let count = wish(
+        &[
+            bytes(5),
+            (&settings::AUTOSCALE_MODE, Value::Word("off".into())),
+        ],
+        Some(64),
+        &made.record,
+    );
     assert_eq!(kind(Operation::Update, &count), Kind::PgChanging);
     assert_eq!(kind(Operation::Correct, &count), Kind::PgChanging);
     let empty = Scene::empty();
     let create = wish(&[], Some(64), &empty.record);
     let request = empty.request(Operation::Create, &create);
-    assert_eq!((request.kind, request.rounds_planned), (Kind::PoolCreating, 3));
+    assert_eq!(
+        (request.kind, request.rounds_planned),
+        (Kind::PoolCreating, 3)
+    );
     assert_eq!(request.headline, "Creating pool foopool");
     let update = made.request(Operation::Update, &quota);
     assert_eq!(update.headline, "Updating pool foopool: quota.maxBytes");
-    assert_eq!(update.fields, [("quota.maxBytes".to_owned(), "5".to_owned())].into());
+    assert_eq!(
+        update.fields,
+        [("quota.maxBytes".to_owned(), "5".to_owned())].into()
+    );
 }
 
 /// A request is done when the map of the awaited epoch shows its fields, and no sooner.
@@ -170,18 +187,30 @@ fn succeeds_at_the_awaited_epoch() {
     assert_eq!(awaited, Epoch(before.0 + 1));
     // A view that is ahead of what this cluster shows now is awaited.
     request.answered(sent(Epoch(awaited.0 + 1)));
-    assert_eq!((request.state, request.percent()), (RequestState::AwaitingOsdMap, 50));
+    assert_eq!(
+        (request.state, request.percent()),
+        (RequestState::AwaitingOsdMap, 50)
+    );
     assert!(!scene.show(&mut request, &wish), "the epoch is not reached");
     scene.cluster.add_rule("other");
     assert!(scene.show(&mut request, &wish));
-    assert_eq!((request.state, request.outcome), (RequestState::Complete, Some(Outcome::Succeeded)));
+    assert_eq!(
+        (request.state, request.outcome),
+        (RequestState::Complete, Some(Outcome::Succeeded))
+    );
     assert_eq!(request.observed_epoch, Some(Epoch(awaited.0 + 1)));
-    assert_eq!((request.completed_at, request.percent()), (Some(at(9)), 100));
+    assert_eq!(
+        (request.completed_at, request.percent()),
+        (Some(at(9)), 100)
+    );
     // The end is the end.
     request.fail("too late".into(), at(10));
     request.submit(3);
     assert!(!scene.show(&mut request, &wish));
-    assert_eq!((request.error, request.state), (None, RequestState::Complete));
+    assert_eq!(
+        (request.error, request.state),
+        (None, RequestState::Complete)
+    );
 }
 
 /// A create waits for its pool to be published, and no longer `creating`.
@@ -197,7 +226,12 @@ fn creation_waits_for_the_placement_groups() {
         assert!(!scene.show(&mut request, &wish), "{left} rounds are left");
     }
     assert_eq!((request.rounds_sent, request.percent()), (3, 75));
-    assert!(scene.cluster.pool(POOL).is_some_and(|pool| pool.is_creating()));
+    assert!(
+        scene
+            .cluster
+            .pool(POOL)
+            .is_some_and(|pool| pool.is_creating())
+    );
     scene.cluster.settle();
     assert!(scene.show(&mut request, &wish));
     assert_eq!(request.outcome, Some(Outcome::Succeeded));
@@ -221,7 +255,10 @@ fn placement_groups_are_followed() {
         }
         assert!(steps >= 2, "{steps} steps to {count}");
         let groups = scene.cluster.pool(POOL).map(|pool| pool.placement_groups);
-        assert_eq!(groups.map(|groups| (groups.pg_num, groups.pgp_num)), Some((count, count)));
+        assert_eq!(
+            groups.map(|groups| (groups.pg_num, groups.pgp_num)),
+            Some((count, count))
+        );
     }
 }
 
@@ -229,18 +266,58 @@ fn placement_groups_are_followed() {
 /// sent still.
 #[test]
 fn superseded_by_another_wish() {
-    let named: &[(&'static Setting, Value)] = &[bytes(5), size(4)];
+    type Named<'a> = &'a [(&'static Setting, Value)];
+    let named: Named<'_> = &[bytes(5), size(4)];
     // What the later generation names, whether the first round was executed, and how the first request ends.
-    let cases: [(&str, &[(&'static Setting, Value)], bool, Option<Outcome>); 9] = [
+    let cases: [(&str, Named<'_>, bool, Option<Outcome>); 9] = [
         ("the same, sent", named, true, Some(Outcome::Succeeded)),
         ("the same, not sent", named, false, None),
-        ("more", &[bytes(5), size(4), (&settings::QUOTA_OBJECTS, Value::Integer(1))], true, Some(Outcome::Succeeded)),
-        ("another value", &[bytes(6), size(4)], false, Some(Outcome::Superseded)),
-        ("another value, sent", &[bytes(6), size(4)], true, Some(Outcome::Superseded)),
-        ("what the pool has", &[bytes(5), size(3)], false, Some(Outcome::Superseded)),
-        ("what Ceph takes for none", &[bytes(0), size(4)], false, Some(Outcome::Superseded)),
-        ("no size any more, not sent", &[bytes(5)], false, Some(Outcome::Superseded)),
-        ("no size any more, sent", &[bytes(5)], true, Some(Outcome::Succeeded)),
+        (
+            "more",
+            &[
+                bytes(5),
+                size(4),
+                (&settings::QUOTA_OBJECTS, Value::Integer(1)),
+            ],
+            true,
+            Some(Outcome::Succeeded),
+        ),
+        (
+            "another value",
+            &[bytes(6), size(4)],
+            false,
+            Some(Outcome::Superseded),
+        ),
+        (
+            "another value, sent",
+            &[bytes(6), size(4)],
+            true,
+            Some(Outcome::Superseded),
+        ),
+        (
+            "what the pool has",
+            &[bytes(5), size(3)],
+            false,
+            Some(Outcome::Superseded),
+        ),
+        (
+            "what Ceph takes for none",
+            &[bytes(0), size(4)],
+            false,
+            Some(Outcome::Superseded),
+        ),
+        (
+            "no size any more, not sent",
+            &[bytes(5)],
+            false,
+            Some(Outcome::Superseded),
+        ),
+        (
+            "no size any more, sent",
+            &[bytes(5)],
+            true,
+            Some(Outcome::Succeeded),
+        ),
     ];
     for (what, later, executed, outcome) in cases {
         let mut scene = Scene::made();
@@ -252,13 +329,20 @@ fn superseded_by_another_wish() {
         }
         // Where the later one wants less, what was sent for the first is all that is left of it.
         if what == "no size any more, not sent" || what == "what the pool has" {
-            scene.cluster.edit_pool(POOL, |pool| pool.quota_max_bytes = 5);
+            scene
+                .cluster
+                .edit_pool(POOL, |pool| pool.quota_max_bytes = 5);
         }
         scene.generation = 2;
         let later = wish(later, None, &scene.record);
-        assert_eq!(scene.show(&mut request, &later), outcome.is_some(), "{what}");
+        assert_eq!(
+            scene.show(&mut request, &later),
+            outcome.is_some(),
+            "{what}"
+        );
         assert_eq!(request.outcome, outcome, "{what}");
-        let words = (outcome == Some(Outcome::Superseded)).then(|| "superseded by request second".to_owned());
+        let words = (outcome == Some(Outcome::Superseded))
+            .then(|| "superseded by request second".to_owned());
         assert_eq!(request.error, words, "{what}");
     }
 }
@@ -270,7 +354,9 @@ fn not_superseded_by_drift() {
     let wish = wish(&[bytes(5)], None, &scene.record);
     let mut request = scene.request(Operation::Update, &wish);
     request.answered(sent(scene.cluster.epoch()));
-    scene.cluster.edit_pool(POOL, |pool| pool.quota_max_bytes = 77);
+    scene
+        .cluster
+        .edit_pool(POOL, |pool| pool.quota_max_bytes = 77);
     assert!(!scene.show(&mut request, &wish));
     scene.round(&wish);
     assert!(scene.show(&mut request, &wish));
@@ -288,7 +374,10 @@ fn refusals_are_no_success() {
     scene.cluster.edit_map(|map| map.pools.clear());
     assert!(!scene.show(&mut request, &wish));
     request.fail("the pool is gone".into(), at(3));
-    assert_eq!((request.outcome, request.error.as_deref()), (Some(Outcome::Failed), Some("the pool is gone")));
+    assert_eq!(
+        (request.outcome, request.error.as_deref()),
+        (Some(Outcome::Failed), Some("the pool is gone"))
+    );
 }
 
 /// A lock of somebody else's on one field does not keep a request for another from its end.
@@ -313,7 +402,11 @@ fn taken_up_again() {
     let mut scene = Scene::made();
     let wish = wish(&[bytes(5)], None, &scene.record);
     let mut request = scene.request(Operation::Update, &wish);
-    request.fields = request.fields.into_keys().map(|field| (field, String::new())).collect();
+    request.fields = request
+        .fields
+        .into_keys()
+        .map(|field| (field, String::new()))
+        .collect();
     assert!(!scene.show(&mut request, &wish));
     scene.round(&wish);
     assert!(scene.show(&mut request, &wish));
@@ -354,6 +447,9 @@ fn records_stay_small() {
     assert_eq!(request.rounds[0].epoch, Some(Epoch(2)));
     assert_eq!(request.rounds[0].commands[0].text.len(), 1023);
     // A round whose epoch could not be read keeps the last one that is awaited.
-    request.answered(SentRound { commands: Vec::new(), epoch: None });
+    request.answered(SentRound {
+        commands: Vec::new(),
+        epoch: None,
+    });
     assert_eq!(request.awaited_epoch, Some(Epoch(11)));
 }

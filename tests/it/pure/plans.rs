@@ -1,5 +1,14 @@
 //! Plans: which rounds a manifest takes on which cluster, and that they always come to an end.
 
+use std::fmt::Write as _;
+
+use poolwright::api::v1alpha1::{CephPool, Management};
+use poolwright::ceph::osd_map::Pool;
+use poolwright::ceph::types::PoolId;
+use poolwright::ceph::view::ClusterView;
+use poolwright::request::wish::Wish;
+use serde_json::json;
+
 use super::support::*;
 
 /// A manifest that names everything takes three rounds, and a fourth for `noDelete`.
@@ -52,7 +61,7 @@ fn each(changes: &[(&str, Option<&str>)]) -> String {
     let mut text = String::new();
     for (path, value) in changes {
         let manifest = changed(path, *value);
-        text.push_str(&format!("# {path}: {}\n", value.unwrap_or("taken out")));
+        writeln!(text, "# {path}: {}", value.unwrap_or("taken out")).unwrap();
         text.push_str(&bench.plan(&manifest));
         // And it gets there.
         let mut bench = bench.clone();
@@ -134,17 +143,12 @@ fn released_fields_are_left_alone() {
         pool.quota_max_bytes = 7;
         pool.flags.insert("nosizechange".into());
         pool.autoscale_mode = "on".into();
-        pool.applications.get_mut("rbd").unwrap().insert("tier".into(), "x".into());
+        pool.applications
+            .get_mut("rbd")
+            .unwrap()
+            .insert("tier".into(), "x".into());
     });
     assert_eq!(bench.plan(SMALLEST), "in sync\n");
-}
-
-/// A pool named like this one, with a manifest and the cluster's own doings in between.
-fn after(text: &str, edit: impl FnOnce(&mut poolwright::ceph::osd_map::Pool)) -> Bench {
-    let mut bench = Bench::with(text);
-    bench.cluster.settle();
-    bench.cluster.edit_pool("foopool", edit);
-    bench
 }
 
 /// `size` makes the monitors choose `min_size` anew, so that goes in a later round: three rounds never, two mostly.
@@ -152,20 +156,35 @@ fn after(text: &str, edit: impl FnOnce(&mut poolwright::ceph::osd_map::Pool)) ->
 fn size_and_min_size() {
     let mut text = String::new();
     for (from, to) in [
-        ("{replicated: {size: 3}, minSize: 2", "{replicated: {size: 4}, minSize: 3"),
-        ("{replicated: {size: 3}, minSize: 2", "{replicated: {size: 5}, minSize: 2"),
+        (
+            "{replicated: {size: 3}, minSize: 2",
+            "{replicated: {size: 4}, minSize: 3",
+        ),
+        (
+            "{replicated: {size: 3}, minSize: 2",
+            "{replicated: {size: 5}, minSize: 2",
+        ),
         // 3 → 2 lands on 1, which is not safe: named or not, 2 is put there.
-        ("{replicated: {size: 3}, minSize: 2", "{replicated: {size: 2}, minSize: 2"),
+        (
+            "{replicated: {size: 3}, minSize: 2",
+            "{replicated: {size: 2}, minSize: 2",
+        ),
         ("{replicated: {size: 3}", "{replicated: {size: 2}"),
         // 3 → 4 lands on 2, which is: nothing more is sent.
         ("{replicated: {size: 3}", "{replicated: {size: 4}"),
-        ("{replicated: {size: 2}", "{replicated: {size: 5}, minSize: 4"),
+        (
+            "{replicated: {size: 2}",
+            "{replicated: {size: 5}, minSize: 4",
+        ),
         // Without a size min_size is only what is named.
         ("{replicated: {size: 3}", "{minSize: 3"),
     ] {
-        let (from, to) = (format!("{from}, {SMALLEST}}}"), format!("{to}, {SMALLEST}}}"));
+        let (from, to) = (
+            format!("{from}, {SMALLEST}}}"),
+            format!("{to}, {SMALLEST}}}"),
+        );
         let mut bench = Bench::with(&from);
-        text.push_str(&format!("# {from}\n# to {to}\n{}", bench.plan(&to)));
+        write!(text, "# {from}\n# to {to}\n{}", bench.plan(&to)).unwrap();
         let ran = bench.apply(&to);
         ran.in_sync();
         assert!(ran.rounds.len() <= 2);
@@ -194,23 +213,54 @@ fn unnamed_min_size() {
 fn bounds_that_exclude_the_target() {
     let mut text = String::new();
     for (from, to) in [
-        ("autoscale: Enabled, count: 32", "autoscale: Enabled, min: 64"),
-        ("autoscale: Enabled, count: 32", "autoscale: Enabled, max: 16"),
-        ("autoscale: Enabled, count: 32", "autoscale: Enabled, min: 8, max: 64"),
-        ("autoscale: Disabled, count: 32", "autoscale: Disabled, min: 64"),
+        (
+            "autoscale: Enabled, count: 32",
+            "autoscale: Enabled, min: 64",
+        ),
+        (
+            "autoscale: Enabled, count: 32",
+            "autoscale: Enabled, max: 16",
+        ),
+        (
+            "autoscale: Enabled, count: 32",
+            "autoscale: Enabled, min: 8, max: 64",
+        ),
+        (
+            "autoscale: Disabled, count: 32",
+            "autoscale: Disabled, min: 64",
+        ),
         // Both bounds move past the target at once: one of them is in the way of the other.
-        ("autoscale: Enabled, count: 32, min: 16, max: 32", "autoscale: Enabled, min: 64, max: 128"),
-        ("autoscale: Enabled, count: 32, min: 32, max: 64", "autoscale: Enabled, min: 4, max: 8"),
-        ("autoscale: Disabled, count: 32, min: 16, max: 32", "autoscale: Disabled, count: 128, min: 128, max: 256"),
-        ("autoscale: Disabled, count: 32, min: 32, max: 64", "autoscale: Disabled, count: 8, min: 8, max: 8"),
+        (
+            "autoscale: Enabled, count: 32, min: 16, max: 32",
+            "autoscale: Enabled, min: 64, max: 128",
+        ),
+        (
+            "autoscale: Enabled, count: 32, min: 32, max: 64",
+            "autoscale: Enabled, min: 4, max: 8",
+        ),
+        (
+            "autoscale: Disabled, count: 32, min: 16, max: 32",
+            "autoscale: Disabled, count: 128, min: 128, max: 256",
+        ),
+        (
+            "autoscale: Disabled, count: 32, min: 32, max: 64",
+            "autoscale: Disabled, count: 8, min: 8, max: 8",
+        ),
         // A bound that leaves the manifest is taken off before the number passes it.
-        ("autoscale: Disabled, count: 32, max: 32", "autoscale: Disabled, count: 64"),
-        ("autoscale: Enabled, count: 32, min: 32", "autoscale: Enabled, max: 8"),
+        (
+            "autoscale: Disabled, count: 32, max: 32",
+            "autoscale: Disabled, count: 64",
+        ),
+        (
+            "autoscale: Enabled, count: 32, min: 32",
+            "autoscale: Enabled, max: 8",
+        ),
     ] {
-        let [from, to] = [from, to].map(|groups| format!("{{placementGroups: {{{groups}}}, {SMALLEST}}}"));
+        let [from, to] =
+            [from, to].map(|groups| format!("{{placementGroups: {{{groups}}}, {SMALLEST}}}"));
         let mut bench = Bench::with(&from);
         bench.cluster.settle();
-        text.push_str(&format!("# {from}\n# to {to}\n{}", bench.plan(&to)));
+        write!(text, "# {from}\n# to {to}\n{}", bench.plan(&to)).unwrap();
         bench.apply(&to).in_sync();
         bench.cluster.settle();
         assert_eq!(bench.plan(&to), "in sync\n", "{to}");
@@ -223,7 +273,7 @@ fn bounds_that_exclude_the_target() {
 fn whose_number_of_placement_groups() {
     let enabled = format!("{{placementGroups: {{autoscale: Enabled, count: 32}}, {SMALLEST}}}");
     let disabled = format!("{{placementGroups: {{autoscale: Disabled, count: 32}}, {SMALLEST}}}");
-    let moved = |pool: &mut poolwright::ceph::osd_map::Pool| {
+    let moved = |pool: &mut Pool| {
         pool.placement_groups.pg_num_target = 128;
         pool.placement_groups.pgp_num_target = 128;
     };
@@ -254,7 +304,9 @@ fn whose_number_of_placement_groups() {
 /// A lock of ours is lifted for a change and set again; somebody else's blocks that change and nothing else.
 #[test]
 fn locks() {
-    let from = format!("{{replicated: {{size: 3}}, placementGroups: {{autoscale: Disabled, count: 32}}, {SMALLEST}}}");
+    let from = format!(
+        "{{replicated: {{size: 3}}, placementGroups: {{autoscale: Disabled, count: 32}}, {SMALLEST}}}"
+    );
     let to = format!(
         "{{replicated: {{size: 2}}, placementGroups: {{autoscale: Disabled, count: 64, min: 16}}, quota: {{maxObjects: 5}}, {SMALLEST}}}"
     );
@@ -265,19 +317,283 @@ fn locks() {
     let ran = bench.apply(&to);
     assert!(ran.ended && ran.rejected.is_empty());
     assert_eq!(ran.rounds.len(), 1, "the rest goes on");
-    text.push_str(&format!("# and then\n{}", bench.plan(&to)));
+    write!(text, "# and then\n{}", bench.plan(&to)).unwrap();
     // Named in the manifest they are its own.
-    let named = format!("{{flags: {{noSizeChange: true, noPgChange: true}}, {}", to.trim_start_matches('{'));
-    text.push_str(&format!("# named as true\n{}", bench.plan(&named)));
+    let named = format!(
+        "{{flags: {{noSizeChange: true, noPgChange: true}}, {}",
+        to.trim_start_matches('{')
+    );
+    write!(text, "# named as true\n{}", bench.plan(&named)).unwrap();
     let mut ours = bench.clone();
+    ours.apply(&named).in_sync();
+    // It would stop the manager, which is still on its way.
+    assert!(ours.pool().has_flag("nosizechange") && !ours.pool().has_flag("nopgchange"));
+    ours.cluster.settle();
+    write!(
+        text,
+        "# and when the numbers have followed\n{}",
+        ours.plan(&named)
+    )
+    .unwrap();
     ours.apply(&named).in_sync();
     assert!(ours.pool().has_flag("nosizechange") && ours.pool().has_flag("nopgchange"));
     // Taking the field out takes off the flag and then goes on.
-    let back = format!("{{replicated: {{size: 3}}, placementGroups: {{autoscale: Disabled, count: 32}}, {SMALLEST}}}");
-    text.push_str(&format!("# taken out together with a change\n{}", ours.plan(&back)));
+    let back = format!(
+        "{{replicated: {{size: 3}}, placementGroups: {{autoscale: Disabled, count: 32}}, {SMALLEST}}}"
+    );
+    write!(
+        text,
+        "# taken out together with a change\n{}",
+        ours.plan(&back)
+    )
+    .unwrap();
     ours.apply(&back).in_sync();
-    let lifted = format!("{{flags: {{noSizeChange: false, noPgChange: false}}, {}", to.trim_start_matches('{'));
-    text.push_str(&format!("# named as false\n{}", bench.plan(&lifted)));
+    let lifted = format!(
+        "{{flags: {{noSizeChange: false, noPgChange: false}}, {}",
+        to.trim_start_matches('{')
+    );
+    write!(text, "# named as false\n{}", bench.plan(&lifted)).unwrap();
     bench.apply(&lifted).in_sync();
     insta::assert_snapshot!(text);
+}
+
+/// A single copy, and a min_size of one where there are more, are not set: neither at creation nor later.
+#[test]
+fn unsafe_sizes() {
+    let mut text = String::new();
+    let manifest = |fields: &str| format!("{{{fields}, quota: {{maxObjects: 9}}, {SMALLEST}}}");
+    for fields in [
+        "replicated: {size: 1}",
+        "replicated: {size: 1}, minSize: 1",
+        "replicated: {size: 3}, minSize: 1",
+        "minSize: 1",
+    ] {
+        let manifest = manifest(fields);
+        write!(
+            text,
+            "# {fields}, at creation\n{}",
+            Bench::new().plan(&manifest)
+        )
+        .unwrap();
+        write!(
+            text,
+            "# and later\n{}",
+            Bench::with(SMALLEST).plan(&manifest)
+        )
+        .unwrap();
+    }
+    // What is there already is not made worse by being named.
+    let single = after(SMALLEST, |pool| (pool.size, pool.min_size) = (1, 1));
+    for fields in [
+        "replicated: {size: 1}",
+        "replicated: {size: 1}, minSize: 1",
+        "minSize: 1",
+    ] {
+        let manifest = manifest(fields);
+        write!(
+            text,
+            "# {fields}, on a pool of size 1\n{}",
+            single.plan(&manifest)
+        )
+        .unwrap();
+    }
+    let low = after(SMALLEST, |pool| (pool.size, pool.min_size) = (3, 1));
+    let manifest = manifest("minSize: 1");
+    write!(
+        text,
+        "# minSize: 1, on a pool that has it\n{}",
+        low.plan(&manifest)
+    )
+    .unwrap();
+    insta::assert_snapshot!(text);
+}
+
+/// A second application needs the monitors' confirmation, and keys go in the round after it.
+#[test]
+fn applications() {
+    let mut text = String::new();
+    let three = "applications: [{name: rbd, metadata: {a: '1'}}, {name: rgw, metadata: {b: '2'}}, {name: mine}]";
+    let mut bench = Bench::with(SMALLEST);
+    write!(text, "# two more\n{}", bench.plan(three)).unwrap();
+    bench.apply(three).in_sync();
+    // An application that leaves the manifest stays, its keys go; those of others stay.
+    bench.cluster.edit_pool("foopool", |pool| {
+        pool.applications
+            .get_mut("rgw")
+            .unwrap()
+            .insert("theirs".into(), "x".into());
+    });
+    write!(text, "# taken out\n{}", bench.plan(SMALLEST)).unwrap();
+    bench.apply(SMALLEST).in_sync();
+    assert_eq!(bench.pool().applications.len(), 3);
+    assert_eq!(bench.pool().applications["rgw"].len(), 1);
+    // Without any the mark stays where it is.
+    let none = "{adoptionPolicy: Never, management: Observe, applications: []}";
+    assert_eq!(bench.plan(none), "in sync\n");
+    insta::assert_snapshot!(text);
+}
+
+/// A pool is not created without an application, which carries its mark.
+#[test]
+fn no_application() {
+    // The schema refuses it, so only a wish that was not validated comes here.
+    let mut wish = wish(SMALLEST, fresh());
+    wish.applications.clear();
+    let answer = next(&wish, &cluster().view());
+    assert!(answer.round.is_empty());
+    insta::assert_snapshot!(show_refusals(&answer.refusals));
+}
+
+/// Looking at a pool does it no harm, whosever it is: no mark is wanted, and a foreign one is no matter.
+#[test]
+fn observing() {
+    let observe = |text: &str| format!("{{management: Observe, {text}}}");
+    let looked = observe("replicated: {size: 2}, quota: {maxObjects: 5}");
+    let mut text = format!("# absent\n{}", Bench::new().plan(&observe(SMALLEST)));
+    let mut bench = Bench::new();
+    foreign(&mut bench.cluster, "foopool");
+    write!(text, "# unmarked\n{}", bench.plan(&looked)).unwrap();
+    bench.cluster.edit_pool("foopool", |pool| {
+        pool.applications.insert(
+            "rbd".into(),
+            [("poolwright".to_owned(), "x/y/z".to_owned())].into(),
+        );
+    });
+    write!(text, "# of another owner\n{}", bench.plan(&looked)).unwrap();
+    write!(
+        text,
+        "# as it is\n{}",
+        bench.plan(&observe("replicated: {size: 3}"))
+    )
+    .unwrap();
+    let spec = spec(SMALLEST);
+    let by_connection = Wish::read(owner(), &spec, 1, Management::Observe, fresh()).unwrap();
+    assert!(
+        by_connection.observe,
+        "the connection's management counts as well"
+    );
+    insta::assert_snapshot!(text);
+}
+
+/// What this release does not keep is refused by its name, never silently ignored.
+#[test]
+fn unsupported_fields() {
+    let mut text = String::new();
+    for fields in [
+        "{type: ErasureCoded, replicated: null, erasureCoded: {dataChunks: 2, codingChunks: 1}}",
+        "crush: {rule: fast}",
+        "compression: {mode: force}",
+        "parameters: {scrub_min_interval: '86400'}",
+        "adoptionPolicy: IfUnowned",
+        "deletionPolicy: Delete",
+        "{crush: {failureDomain: host}, deletionPolicy: Delete}",
+    ] {
+        let mut spec = super::support::fields(fields);
+        spec["applications"] = json!([{"name": "rbd"}]);
+        let refusals = read(&object(&spec).spec, fresh()).unwrap_err();
+        write!(text, "# {fields}\n{}", show_refusals(&refusals)).unwrap();
+    }
+    // The schema keeps it out for replicated pools.
+    let mut pool: CephPool = object(&super::support::fields(SMALLEST));
+    pool.spec.flags = Some(serde_json::from_value(json!({"fastRead": false})).unwrap());
+    write!(
+        text,
+        "# fastRead\n{}",
+        show_refusals(&read(&pool.spec, fresh()).unwrap_err())
+    )
+    .unwrap();
+    insta::assert_snapshot!(text);
+}
+
+/// In stretch mode size and min_size are the monitors': neither fought nor a difference.
+#[test]
+fn stretch_mode() {
+    let mut bench = Bench::with(EVERYTHING);
+    bench.cluster.edit_map(|map| map.stretch_mode = true);
+    bench
+        .cluster
+        .edit_pool("foopool", |pool| (pool.size, pool.min_size) = (4, 1));
+    assert_eq!(bench.plan(EVERYTHING), "in sync\n");
+    let text = bench.plan(&changed("quota.maxObjects", Some("1")));
+    assert_eq!(
+        text.matches("ceph osd pool").count(),
+        1,
+        "the rest goes on: {text}"
+    );
+}
+
+/// The number at creation: what is named, else the lower bound, else 32 or the upper bound if that is less.
+#[test]
+fn placement_groups_at_creation() {
+    for (groups, expected) in [
+        ("{}", "32"),
+        ("{autoscale: Enabled}", "32 --autoscale_mode on"),
+        ("{count: 8}", "8"),
+        (
+            "{autoscale: Enabled, count: 128}",
+            "128 --autoscale_mode on",
+        ),
+        ("{min: 4}", "4 --pg_num_min 4"),
+        ("{min: 64, max: 128}", "64 --pg_num_min 64 --pg_num_max 128"),
+        ("{max: 16}", "16 --pg_num_max 16"),
+        ("{max: 64}", "32 --pg_num_max 64"),
+        (
+            "{count: 16, min: 8, max: 32}",
+            "16 --pg_num_min 8 --pg_num_max 32",
+        ),
+        (
+            "{targetSizeBytes: 1Ti}",
+            "32 --target_size_bytes 1099511627776",
+        ),
+        ("{targetSizeRatio: '1'}", "32 --target_size_ratio 1.0"),
+        ("{bulk: false}", "32"),
+    ] {
+        let manifest = format!("{{placementGroups: {groups}, {SMALLEST}}}");
+        let mut bench = Bench::new();
+        let ran = bench.apply(&manifest);
+        assert_eq!(
+            ran.in_sync().lines()[0],
+            format!("ceph osd pool create {PRIVATE} {expected}")
+        );
+    }
+}
+
+/// What a create cannot take, or takes differently on each release, is put right in the next round.
+#[test]
+fn what_a_create_leaves() {
+    let manifest = format!("{{placementGroups: {{bulk: false}}, {SMALLEST}}}");
+    let mut bench = begun(&manifest, 1);
+    bench.cluster.edit_pool(PRIVATE, |pool| {
+        pool.flags.extend(set(&["bulk", "nodelete"]));
+    });
+    let ran = bench.apply(&manifest);
+    assert!(
+        ran.in_sync()
+            .lines()
+            .contains(&format!("ceph osd pool set {PRIVATE} bulk false"))
+    );
+    assert!(
+        bench.pool().has_flag("nodelete"),
+        "a default of the cluster that nobody named"
+    );
+}
+
+/// Twice the same view gives twice the same plan: nothing in it is drawn or timed.
+#[test]
+fn plans_are_pure() {
+    let bench = begun(EVERYTHING, 1);
+    let view = bench.cluster.view();
+    let wish = wish(EVERYTHING, bench.record.clone());
+    assert_eq!(next(&wish, &view), next(&wish, &view));
+    assert_eq!(
+        preview(&wish, &view),
+        preview(
+            &wish,
+            &ClusterView::new(view.map().clone(), view.crush().clone())
+        )
+    );
+    assert_eq!(
+        bench.cluster.pool(PRIVATE).map(|pool| pool.id),
+        Some(PoolId(1))
+    );
 }

@@ -72,7 +72,8 @@ pub fn fields(text: &str) -> Value {
 
 /// A valid `CephPool` team-a/foopool with these fields in its spec.
 pub fn object(fields: &Value) -> CephPool {
-    let mut spec = json!({"connectionRef": {"name": "main"}, "type": "Replicated", "replicated": {}});
+    let mut spec =
+        json!({"connectionRef": {"name": "main"}, "type": "Replicated", "replicated": {}});
     for (field, value) in fields.as_object().unwrap() {
         spec[field] = value.clone();
     }
@@ -110,7 +111,11 @@ pub fn preview(wish: &Wish, view: &ClusterView) -> Plan {
 }
 
 pub fn commands(round: &Round) -> Vec<MonCommand> {
-    round.steps.iter().map(|step| step.command.clone()).collect()
+    round
+        .steps
+        .iter()
+        .map(|step| step.command.clone())
+        .collect()
 }
 
 /// One object and its cluster, without anything that waits: what a run does, in a loop.
@@ -164,7 +169,10 @@ impl Bench {
     /// Runs a manifest to its end, and checks what holds of every run.
     pub fn apply_spec(&mut self, spec: &CephPoolSpec) -> Ran {
         let before = self.cluster.clone();
-        let foreseen = preview(&read(spec, self.record.clone()).expect("a wish"), &before.view());
+        let foreseen = preview(
+            &read(spec, self.record.clone()).expect("a wish"),
+            &before.view(),
+        );
         let mut ran = Ran::default();
         for _ in 0..=MAX_ROUNDS {
             let view = self.cluster.view();
@@ -178,7 +186,11 @@ impl Bench {
                 .round
                 .steps
                 .into_iter()
-                .filter(|step| !ran.rejected.iter().any(|(command, _)| *command == step.command))
+                .filter(|step| {
+                    !ran.rejected
+                        .iter()
+                        .any(|(command, _)| *command == step.command)
+                })
                 .collect();
             if steps.is_empty() {
                 ran.ended = true;
@@ -257,7 +269,11 @@ pub fn assert_only_ours(round: &Round, wish: &Wish, view: &ClusterView, pool: Op
             );
         }
         if let MonCommand::PoolRemove { pool } = &step.command {
-            assert!(*pool == private && wish.record.unpublished, "{}", step.command.to_line());
+            assert!(
+                *pool == private && wish.record.unpublished,
+                "{}",
+                step.command.to_line()
+            );
         }
     }
 }
@@ -319,8 +335,14 @@ pub fn show_refusals(refusals: &[Refusal]) -> String {
     let mut text = String::new();
     for refusal in refusals {
         let field = refusal.field.as_deref().unwrap_or("(all)");
-        let message = refusal.message.replace(env!("CARGO_PKG_VERSION"), "VERSION");
-        let _ = writeln!(text, "refused {} {field}\n      {message}", refusal.reason.as_str());
+        let message = refusal
+            .message
+            .replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        let _ = writeln!(
+            text,
+            "refused {} {field}\n      {message}",
+            refusal.reason.as_str()
+        );
     }
     text
 }
@@ -328,4 +350,24 @@ pub fn show_refusals(refusals: &[Refusal]) -> String {
 /// The fields as a set.
 pub fn set(fields: &[&str]) -> BTreeSet<String> {
     fields.iter().map(|field| (*field).to_owned()).collect()
+}
+
+/// A bench whose object has its pool, settled, and changed by somebody.
+pub fn after(text: &str, edit: impl FnOnce(&mut Pool)) -> Bench {
+    let mut bench = Bench::with(text);
+    bench.cluster.settle();
+    bench.cluster.edit_pool("foopool", edit);
+    bench
+}
+
+/// A bench whose object has begun to make its pool, and is so many rounds on.
+pub fn begun(text: &str, rounds: usize) -> Bench {
+    let mut bench = Bench::new();
+    for _ in 0..rounds {
+        let wish = wish(text, bench.record.clone());
+        let answer = next(&wish, &bench.cluster.view());
+        bench.record = answer.advance(wish).record;
+        bench.cluster.round(&commands(&answer.round));
+    }
+    bench
 }

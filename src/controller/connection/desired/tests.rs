@@ -1,3 +1,5 @@
+//! What a connection asks for, out of its spec and its Secret.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,0 +1,138 @@
+//! A Ceph cluster: the shared one, or one of a test's own.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use poolwright::ceph::rados::{ConnectOptions, Key, Limits, RadosClient};
+use tokio::process::Command;
+
+use super::{Said, next, run, run_script, variable};
+
+/// What the controller's user may do: what it sends, and reads.
+pub(crate) const CAPS: &str = "allow r, allow command \"osd pool create\", allow command \"osd pool set\", \
+    allow command \"osd pool set-quota\", allow command \"osd pool application enable\", \
+    allow command \"osd pool application set\", allow command \"osd pool application rm\", \
+    allow command \"osd pool rename\", allow command \"osd pool rm\"";
+
+/// A cluster by its folder. One of a test's own is ended with the value.
+#[derive(Debug)]
+pub(crate) struct Ceph {
+    dir: PathBuf,
+    own: bool,
+}
+
+impl Ceph {
+    /// The cluster that all tests share.
+    pub(crate) fn shared() -> Self {
+        Self {
+            dir: variable("POOLWRIGHT_TEST_CEPH").into(),
+            own: false,
+        }
+    }
+
+    /// A cluster of its own, with options of `ceph-cluster.sh` such as `("OSDS", "1")`.
+    pub(crate) async fn own(options: &[(&str, &str)]) -> Self {
+        // Below the shared one's folder: what a killed test leaves behind is ended with that one.
+        let dir = PathBuf::from(variable("POOLWRIGHT_TEST_CEPH")).join(format!("own-{}-{}", std::process::id(), next()));
+        let options: Vec<(String, String)> = options
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let ceph = Self {
+            dir: dir.clone(),
+            own: true,
+        };
+        let started = tokio::task::spawn_blocking(move || {
+            let options: Vec<(&str, &str)> = options
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect();
+            run_script("ceph-cluster.sh", "start", &dir, &options)
+        });
+        started
+            .await
+            .expect("no panic")
+            .expect("the cluster starts");
+        ceph
+    }
+
+    /// Its monitors' addresses.
+    pub(crate) fn monitors(&self) -> String {
+        self.read("monitors").trim().to_owned()
+    }
+
+    /// Its ID.
+    pub(crate) fn fsid(&self) -> String {
+        self.read("fsid").trim().to_owned()
+    }
+
+    /// Its ceph.conf, which names the administrator's keyring.
+    pub(crate) fn conf(&self) -> PathBuf {
+        self.dir.join("ceph.conf")
+    }
+
+    /// Its folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The `ceph` of people, as the administrator; fails when it fails.
+    pub(crate) async fn ceph(&self, args: &[&str]) -> String {
+        self.try_ceph(args)
+            .await
+            .expect(&format!("ceph {}", args.join(" ")))
+    }
+
+    /// The same, whatever comes of it.
+    pub(crate) async fn try_ceph(&self, args: &[&str]) -> Said {
+        let mut command = Command::new("ceph");
+        command
+            .arg("-c")
+            .arg(self.conf())
+            .args(["--connect-timeout", "20"])
+            .args(args);
+        run(&mut command, None).await
+    }
+
+    /// A user who may do what the controller does; gives the key.
+    pub(crate) async fn user(&self, name: &str, caps: &str) -> String {
+        let entity = format!("client.{name}");
+        self.ceph(&["auth", "get-or-create-key", &entity, "mon", caps])
+            .await
+            .trim()
+            .to_owned()
+    }
+
+    /// A session as the administrator.
+    pub(crate) async fn connect(&self) -> RadosClient {
+        let options = ConnectOptions::Explicit {
+            mon_host: self.monitors(),
+            user: "admin".into(),
+            key: Key::parse(&self.read("keyring"), "admin").expect("the administrator's key"),
+            options: std::collections::BTreeMap::new(),
+        };
+        let limits = Limits {
+            max_commands_in_flight: 512,
+            connect_timeout: Duration::from_secs(20),
+            command_timeout: Duration::from_secs(30),
+        };
+        RadosClient::connect(options, limits)
+            .await
+            .expect("a session with the cluster")
+    }
+
+    fn read(&self, file: &str) -> String {
+        let path = self.dir.join(file);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+}
+
+impl Drop for Ceph {
+    fn drop(&mut self) {
+        if self.own
+            && let Err(error) = run_script("ceph-cluster.sh", "stop", &self.dir, &[])
+        {
+            eprintln!("{error}");
+        }
+    }
+}
