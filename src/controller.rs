@@ -50,7 +50,8 @@ use crate::ceph::client::ClientError;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::metrics::client::CountingClient;
-use crate::request::collection::{PoolKey, RequestCollection};
+use crate::request::collection::RequestCollection;
+use crate::request::work::PoolKey;
 
 /// How many looks at pools go on at once; each may write to the API server.
 const CONCURRENCY: u16 = 32;

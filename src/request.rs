@@ -21,3 +21,4 @@ pub mod rejection;
 pub mod round;
 pub mod user_request;
 pub mod wish;
+pub mod work;

@@ -65,7 +65,11 @@ mod tests {
         assert_eq!(judge(-95), Verdict::Refused);
         for passing in [-2, -4, -11, -16, -17, -110] {
             assert_eq!(judge(passing), Verdict::Later, "{passing}");
-            assert_eq!(map_moved(passing), [-2, -17].contains(&passing), "{passing}");
+            assert_eq!(
+                map_moved(passing),
+                [-2, -17].contains(&passing),
+                "{passing}"
+            );
         }
     }
 }

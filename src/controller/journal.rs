@@ -11,8 +11,8 @@ use super::pools::{PoolEntry, Pools, verb};
 use super::status::{self, Inputs, Standing};
 use super::{record, requests};
 use crate::metrics::RunGuard;
-use crate::request::collection::PoolKey;
 use crate::request::journal::{Entry, Journal, JournalError};
+use crate::request::work::PoolKey;
 
 /// Writes down what a run of one pool is about to do.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ mod deletion;
 mod look;
 mod prepare;
 mod proceed;
+mod subject;
 mod tickets;
 
 use std::panic::AssertUnwindSafe;
@@ -26,7 +27,7 @@ use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
 use tokio::time::{Instant, timeout};
 
-use self::look::{Look, Subject};
+use self::subject::{Look, Subject};
 use super::file::WriteError;
 use super::pools::{GuardedPool, PoolEntry, Pools, key, retry_delay};
 use super::status::{self, Inputs, Standing};
@@ -35,8 +36,8 @@ use crate::api::conditions::{self, ConditionType};
 use crate::api::crd::Kind;
 use crate::api::v1alpha1::{ANNOTATION_POOL, CephPool, CephPoolStatus, Operation};
 use crate::metrics::ReconcileOutcome;
-use crate::request::collection::PoolKey;
 use crate::request::user_request::UserRequest;
+use crate::request::work::PoolKey;
 
 /// Nothing in one look takes longer: the client's own retries could hang for minutes.
 const LOOK_LIMIT: Duration = Duration::from_secs(60);

@@ -20,10 +20,11 @@ use crate::api::conditions::{self, ConditionType};
 use crate::api::v1alpha1::{CephPool, PoolReference, Verb};
 use crate::ceph::types::PoolName;
 use crate::metrics::Metrics;
-use crate::request::collection::{PoolKey, RequestCollection};
+use crate::request::collection::RequestCollection;
 use crate::request::ownership::Owner;
 use crate::request::refusal::Refusal;
 use crate::request::user_request::UserRequest;
+use crate::request::work::PoolKey;
 
 /// A pool as it is watched: one that does not parse must not blind us to the others.
 pub type GuardedPool = DeserializeGuard<CephPool>;

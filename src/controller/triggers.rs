@@ -18,7 +18,7 @@ use super::registry::{Change, RegistryEvent};
 use crate::api::v1alpha1::CephPool;
 use crate::ceph::types::{PoolId, PoolName};
 use crate::ceph::view::ClusterView;
-use crate::request::collection::PoolKey;
+use crate::request::work::PoolKey;
 
 /// Where references to pools go.
 pub(super) type Urgent = mpsc::UnboundedSender<ObjectRef<GuardedPool>>;

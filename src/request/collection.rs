@@ -4,37 +4,15 @@
 //! run is; the run itself is in [`super::executor`].
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::contest::Contest;
-use super::executor::{Access, RunEnd, run};
+use super::executor::{Access, run};
 use super::journal::Journal;
-use super::rejection::Rejection;
-use super::user_request::{Observation, UserRequest};
-use super::wish::{Record, Wish};
-
-/// The object a pool's work belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PoolKey {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its uid: an object made again is another one.
-    pub uid: String,
-}
-
-impl fmt::Display for PoolKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.namespace, self.name)
-    }
-}
+use super::work::{PoolKey, PoolWork};
 
 /// The work on all pools. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -43,58 +21,6 @@ pub struct RequestCollection {
     runs: TaskTracker,
     ended: mpsc::UnboundedSender<PoolKey>,
     stop: CancellationToken,
-}
-
-/// The work on one pool.
-#[derive(Debug, Default)]
-pub struct PoolWork(Mutex<State>);
-
-/// What is known of the work on one pool.
-#[derive(Debug, Default)]
-pub struct State {
-    /// What is written down of the pool, or about to be.
-    pub record: Option<Record>,
-    /// What it is to become: the newest wish.
-    pub wish: Option<Arc<Wish>>,
-    /// The open requests, oldest first, and those that ended and are not written down yet.
-    pub requests: Vec<UserRequest>,
-    /// Whether a run is under way.
-    pub running: bool,
-    /// How the last run ended; `None` before the first and during one.
-    pub end: Option<RunEnd>,
-    /// Commands that Ceph refused for this wish; they are not sent again as they are.
-    pub rejections: Vec<Rejection>,
-    /// Who else changes its fields.
-    pub contest: Contest,
-}
-
-impl PoolWork {
-    /// The state, locked. Never held over an `await`.
-    pub fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Shows a view to the open requests.
-    pub fn observe(&mut self, seen: Observation<'_>, now: Timestamp) {
-        for request in &mut self.requests {
-            request.observe(seen, now);
-        }
-    }
-
-    /// The newest request, open or just ended.
-    pub fn newest(&self) -> Option<&UserRequest> {
-        self.requests.last()
-    }
-
-    /// The newest request of a generation that is not complete.
-    pub fn open_request(&self) -> Option<&UserRequest> {
-        self.requests
-            .iter()
-            .rev()
-            .find(|request| !request.is_complete())
-    }
 }
 
 impl RequestCollection {

@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::collection::PoolWork;
 use super::factory::Next;
 use super::guard;
 use super::journal::{Entry, Journal, JournalError};
@@ -24,6 +23,7 @@ use super::rejection::Rejection;
 use super::round::{Round, Step};
 use super::user_request::{SentCommand, SentRound, UserRequest};
 use super::wish::Wish;
+use super::work::{PoolWork, RunEnd};
 use crate::ceph::client::{ClientError, MonClient, Reply};
 use crate::ceph::command::MonCommand;
 use crate::ceph::errno::{Verdict, judge, map_moved};
@@ -51,31 +51,6 @@ pub struct Access {
     pub command_timeout: Duration,
     /// Whether the object is deleted, so that a pool that was never published goes too.
     pub discard: bool,
-}
-
-/// How a run ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RunEnd {
-    /// The plan is empty.
-    InSync,
-    /// What is left cannot be done, and why.
-    Refused(Vec<Refusal>),
-    /// What is left was refused by Ceph; see the rejections.
-    Rejected,
-    /// Something is left after the longest allowed number of rounds.
-    NotConverging,
-    /// The cluster cannot be seen or does not answer: try again.
-    Away(String),
-    /// The cluster answers that it cannot do it just now, in its own words: try again.
-    Later(String),
-    /// The object changed under the run: look at it again.
-    Moved(String),
-    /// What could not be written down was not sent: try again.
-    NotRecorded(String),
-    /// A name has come to mean another pool, or a round was not what it should be.
-    Unsafe(String),
-    /// The program is ending.
-    Stopped,
 }
 
 /// Works on one pool until nothing is left that can be done.

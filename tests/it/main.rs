@@ -17,8 +17,8 @@
 /// Planning, validation, texts and flows against a simulated cluster.
 mod pure {
     mod architecture;
-    mod cli;
     mod calamari;
+    mod cli;
     mod convergence;
     mod docs;
     mod flows;

@@ -9,8 +9,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::look::{Look, Subject, known_record, observes, wanted_name};
+use super::look::{known_record, observes, wanted_name};
 use super::proceed::access;
+use super::subject::{Look, Subject};
 use crate::api::v1alpha1::{CephPool, Operation, RequestState};
 use crate::ceph::view::ClusterView;
 use crate::controller::file::is_paused;
@@ -18,14 +19,14 @@ use crate::controller::journal::PoolJournal;
 use crate::controller::pools::PoolEntry;
 use crate::controller::registry::Session;
 use crate::controller::status::{self, Standing};
-use crate::request::collection::PoolWork;
-use crate::request::executor::{Access, RunEnd};
+use crate::request::executor::Access;
 use crate::request::factory::Next;
 use crate::request::pool_factory::discard_round;
 use crate::request::preview::Plan;
 use crate::request::rejection::Rejection;
 use crate::request::user_request::UserRequest;
 use crate::request::wish::{Record, Wish};
+use crate::request::work::{PoolWork, RunEnd};
 
 /// How soon a blocked deletion is looked at again.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -216,12 +217,7 @@ fn remove(subject: &Subject<'_>, wish: Wish, next: Next, access: Access) {
 
 /// The private pool is not in the map: it was removed, or never made, or is still to be made by a command
 /// whose answer was lost.
-fn absent(
-    entry: &PoolEntry,
-    work: &PoolWork,
-    object: &CephPool,
-    record: Record,
-) -> Look {
+fn absent(entry: &PoolEntry, work: &PoolWork, object: &CephPool, record: Record) -> Look {
     let unanswered = record.identity.is_none()
         && object
             .status

@@ -7,81 +7,24 @@ use jiff::Timestamp;
 
 use super::prepare::{Prepared, prepare};
 use super::proceed::{Scene, proceed, text};
+use super::subject::{Look, RESYNC, Subject};
 use super::tickets;
 use crate::api::v1alpha1::{CephPool, Management};
 use crate::ceph::osd_map::Pool;
 use crate::ceph::types::PoolName;
 use crate::ceph::view::ClusterView;
 use crate::controller::file::is_paused;
-use crate::controller::pools::{PoolEntry, Pools};
+use crate::controller::pools::PoolEntry;
 use crate::controller::record::{self, Fresh};
 use crate::controller::registry::Session;
 use crate::controller::status::{self, Standing};
-use crate::request::collection::{PoolKey, PoolWork};
-use crate::request::executor::{RunEnd, fresh_word};
+use crate::request::executor::fresh_word;
 use crate::request::preview::{Plan, plan};
 use crate::request::registry::{ObjectType, factory};
 use crate::request::rejection::Rejection;
 use crate::request::user_request::Observation;
 use crate::request::wish::{Record, Wish, application_field};
-
-/// How long an object that is in sync is left alone when nothing happens.
-pub(super) const RESYNC: Duration = Duration::from_secs(600);
-
-/// How soon to look again at what is about to change by itself.
-pub(super) const SOON: Duration = Duration::from_secs(1);
-
-/// What is looked at.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Subject<'a> {
-    /// What all looks share.
-    pub(super) pools: &'a Arc<Pools>,
-    /// What is kept about the object.
-    pub(super) entry: &'a Arc<PoolEntry>,
-    /// The work on its pool.
-    pub(super) work: &'a PoolWork,
-    /// Which object.
-    pub(super) key: &'a PoolKey,
-    /// The object.
-    pub(super) object: &'a Arc<CephPool>,
-}
-
-/// What a look has come to.
-#[derive(Debug)]
-pub(super) struct Look {
-    /// In one word for the status.
-    pub(super) standing: Standing,
-    /// What is left to do, where that is to be shown.
-    pub(super) plan: Option<Plan>,
-    /// The pool, with the name of its rule.
-    pub(super) seen: Option<(Arc<Pool>, String)>,
-    /// The name it is published under.
-    pub(super) pool_name: Option<String>,
-    /// When to look again if nothing happens.
-    pub(super) requeue: Duration,
-    /// What is to be recorded; `None` leaves the metadata alone.
-    pub(super) record: Option<Record>,
-    /// Whether the object needs its finalizer.
-    pub(super) finalizer: bool,
-    /// Whether nothing is to be written: too little is known yet.
-    pub(super) quiet: bool,
-}
-
-impl Look {
-    /// A look that came to this standing, and knows nothing more.
-    pub(super) fn at(standing: Standing, requeue: Duration) -> Self {
-        Self {
-            standing,
-            plan: None,
-            seen: None,
-            pool_name: None,
-            requeue,
-            record: None,
-            finalizer: false,
-            quiet: false,
-        }
-    }
-}
+use crate::request::work::{PoolKey, PoolWork, RunEnd};
 
 /// Looks at a pool whose object is not deleted.
 pub(super) fn look(subject: &Subject<'_>) -> Look {

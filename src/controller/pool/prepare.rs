@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::look::{Look, RESYNC, SOON, Subject};
+use super::subject::{Look, RESYNC, SOON, Subject};
 use crate::api::conditions::Reason;
 use crate::api::v1alpha1::CephPool;
 use crate::api::validate;
@@ -13,9 +13,9 @@ use crate::controller::pools::verb;
 use crate::controller::registry::Session;
 use crate::controller::status::Standing;
 use crate::monitor::NotUsable;
-use crate::request::collection::PoolWork;
 use crate::request::refusal::Refusal;
 use crate::request::wish::{Record, Wish};
+use crate::request::work::PoolWork;
 
 /// A view may be this old before the objects say so: a map being read, or a monitor changing, is no news.
 const PATIENCE: Duration = Duration::from_secs(30);

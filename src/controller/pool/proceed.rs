@@ -7,19 +7,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::look::{Look, SOON, Subject};
+use super::subject::{Look, SOON, Subject};
 use super::tickets;
 use crate::api::conditions::Reason;
 use crate::controller::journal::PoolJournal;
 use crate::controller::pools::{PoolEntry, retry_delay};
 use crate::controller::registry::Session;
 use crate::controller::status::Standing;
-use crate::request::collection::PoolWork;
-use crate::request::executor::{Access, RunEnd};
+use crate::request::executor::Access;
 use crate::request::preview::Plan;
 use crate::request::refusal::Refusal;
 use crate::request::rejection::Rejection;
 use crate::request::wish::Wish;
+use crate::request::work::{PoolWork, RunEnd};
 
 /// The longest time between two tries of what fails for a passing reason.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);

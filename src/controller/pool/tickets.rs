@@ -10,10 +10,10 @@ use crate::api::v1alpha1::{CephPool, Operation, RequestState};
 use crate::ceph::types::Epoch;
 use crate::controller::pools::{PoolEntry, Pools};
 use crate::controller::requests;
-use crate::request::collection::{PoolWork, State};
 use crate::request::preview::Plan;
 use crate::request::user_request::{Kind, UserRequest};
 use crate::request::wish::Wish;
+use crate::request::work::{PoolWork, State};
 
 /// The open request of a generation.
 pub(super) fn of_generation(state: &State, generation: i64) -> Option<String> {

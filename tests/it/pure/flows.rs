@@ -15,11 +15,12 @@ use poolwright::ceph::command::MonCommand;
 use poolwright::ceph::errno::Verdict;
 use poolwright::ceph::simulated::client::Fault;
 use poolwright::ceph::types::PoolName;
-use poolwright::request::executor::{Access, RunEnd};
+use poolwright::request::executor::Access;
 use poolwright::request::journal::JournalError;
 use poolwright::request::refusal::Refusal;
 use poolwright::request::user_request::UserRequest;
 use poolwright::request::wish::Wish;
+use poolwright::request::work::RunEnd;
 use tokio::time::{Instant, sleep};
 
 use self::bench::*;

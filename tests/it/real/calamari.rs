@@ -40,12 +40,18 @@ async fn resting(case: &Case) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn documented_example() {
     // Ceph's own intervals: commands that are handed over together are one proposal, however busy the machine is.
-    let ceph = Arc::new(Ceph::own(&[("OSDS", "1"), ("PROPOSE_INTERVAL", ""), ("MIN_WAIT", "")]).await);
+    let ceph =
+        Arc::new(Ceph::own(&[("OSDS", "1"), ("PROPOSE_INTERVAL", ""), ("MIN_WAIT", "")]).await);
     let world = World::shared().await;
     let connection = format!("calamari-{}", std::process::id());
     world.connect(&connection, &ceph, json!({})).await;
     let case = Case::with_connection(world, "calamari", &connection, ceph).await;
-    let next_id = async || case.dump().await["pool_max"].as_i64().expect("the highest id") + 1;
+    let next_id = async || {
+        case.dump().await["pool_max"]
+            .as_i64()
+            .expect("the highest id")
+            + 1
+    };
     while next_id().await < 7 {
         case.hand(&MonCommand::PoolCreate(PoolCreate {
             pool: PoolName::new(format!("filler-{}", next_id().await)),
@@ -71,7 +77,8 @@ async fn documented_example() {
 
     let before = resting(&case).await;
     let patch = r#"{"spec": {"quota": {"maxBytes": 1024000000, "maxObjects": 1000000}}}"#;
-    case.kubectl(&["patch", "cephpool", "foo", "--type", "merge", "-p", patch]).await;
+    case.kubectl(&["patch", "cephpool", "foo", "--type", "merge", "-p", patch])
+        .await;
     let object = case.ready("foo").await;
     assert_eq!(case.epoch().await, before + 1, "one epoch");
     let pool = seven(&case).await.expect("pool 7");
@@ -83,9 +90,15 @@ async fn documented_example() {
     assert_eq!(requests.len(), 2, "{requests:#?}");
     let update = requests.last().expect("the update");
     assert_eq!(update.spec.operation, Operation::Update);
-    assert_eq!(update.spec.changed_fields, ["quota.maxBytes", "quota.maxObjects"]);
+    assert_eq!(
+        update.spec.changed_fields,
+        ["quota.maxBytes", "quota.maxObjects"]
+    );
     assert_eq!(rounds(update), [COMMANDS]);
-    let (status, told) = (object.status.expect("a status"), update.status.clone().expect("a status"));
+    let (status, told) = (
+        object.status.expect("a status"),
+        update.status.clone().expect("a status"),
+    );
     assert_eq!(status.request_id, update.metadata.name);
     assert_eq!(status.observed_osd_epoch, i64::try_from(before + 1).ok());
     assert_eq!(told.observed_epoch, status.observed_osd_epoch);
@@ -99,11 +112,18 @@ async fn documented_example() {
     };
     case.hand_all(&[off("max_bytes"), off("max_objects")]).await;
     case.until("foo", "corrected", |object| {
-        object.status.as_ref().is_some_and(|status| status.drift.is_some())
+        object
+            .status
+            .as_ref()
+            .is_some_and(|status| status.drift.is_some())
     })
     .await;
     case.ready("foo").await;
-    assert_eq!(case.epoch().await, before + 3, "one epoch by hand and one of the correction");
+    assert_eq!(
+        case.epoch().await,
+        before + 3,
+        "one epoch by hand and one of the correction"
+    );
     let requests = case.requests("foo").await;
     assert_eq!(rounds(requests.last().expect("the correction")), [COMMANDS]);
 }

@@ -21,9 +21,13 @@ struct Random(u64);
 impl Random {
     /// From `POOLWRIGHT_TEST_SEED`, else from the clock.
     fn new() -> Self {
-        let given = std::env::var("POOLWRIGHT_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let given = std::env::var("POOLWRIGHT_TEST_SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(|| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .expect("after 1970");
             u64::from(now.subsec_nanos()) ^ now.as_secs()
         });
         println!("POOLWRIGHT_TEST_SEED={seed}");
@@ -60,7 +64,10 @@ async fn progress(case: &Case) -> Progress {
             continue;
         }
         progress.private += 1;
-        if pool["application_metadata"].as_object().is_some_and(|enabled| !enabled.is_empty()) {
+        if pool["application_metadata"]
+            .as_object()
+            .is_some_and(|enabled| !enabled.is_empty())
+        {
             progress.configured += 1;
         }
     }
@@ -82,8 +89,13 @@ async fn three_kills_in_a_create_of_twenty() {
     let names: Vec<String> = (0..POOLS).map(|number| format!("p{number}")).collect();
     futures::future::join_all(names.iter().map(|name| case.apply(name, SPEC))).await;
     for (what, reached) in [
-        ("so many have a private name or more", (|now| now.private + now.published) as fn(&Progress) -> u64),
-        ("so many are configured or more", |now| now.configured + now.published),
+        (
+            "so many have a private name or more",
+            (|now| now.private + now.published) as fn(&Progress) -> u64,
+        ),
+        ("so many are configured or more", |now| {
+            now.configured + now.published
+        }),
         ("so many are published", |now| now.published),
     ] {
         let (many, later) = (1 + random.up_to(POOLS), random.up_to(400));
@@ -107,11 +119,22 @@ async fn three_kills_in_a_create_of_twenty() {
     let dump = case.dump().await;
     let prefix = format!("{}-", case.namespace);
     let pools: Vec<&Value> = pools_of(&dump)
-        .filter(|pool| pool["pool_name"].as_str().is_some_and(|name| name.starts_with(&prefix)))
+        .filter(|pool| {
+            pool["pool_name"]
+                .as_str()
+                .is_some_and(|name| name.starts_with(&prefix))
+        })
         .collect();
-    let found: BTreeSet<&str> = pools.iter().filter_map(|pool| pool["pool_name"].as_str()).collect();
+    let found: BTreeSet<&str> = pools
+        .iter()
+        .filter_map(|pool| pool["pool_name"].as_str())
+        .collect();
     let expected: BTreeSet<String> = names.iter().map(|name| case.pool_name(name)).collect();
-    assert_eq!(found, expected.iter().map(String::as_str).collect(), "20 pools, none with a private name");
+    assert_eq!(
+        found,
+        expected.iter().map(String::as_str).collect(),
+        "20 pools, none with a private name"
+    );
     assert_eq!(pools.len(), names.len());
     for pool in &pools {
         assert_eq!(
@@ -120,11 +143,23 @@ async fn three_kills_in_a_create_of_twenty() {
             "{pool}"
         );
         let metadata = &pool["application_metadata"]["rbd"];
-        let object = pool["pool_name"].as_str().and_then(|name| name.strip_prefix(&prefix)).expect("a name");
-        assert_eq!(metadata["poolwright.object"], format!("{}/{object}", case.namespace), "{pool}");
+        let object = pool["pool_name"]
+            .as_str()
+            .and_then(|name| name.strip_prefix(&prefix))
+            .expect("a name");
+        assert_eq!(
+            metadata["poolwright.object"],
+            format!("{}/{object}", case.namespace),
+            "{pool}"
+        );
         assert_eq!(metadata["team"], "storage", "{pool}");
     }
-    for object in case.pools().list(&ListParams::default()).await.expect("a list") {
+    for object in case
+        .pools()
+        .list(&ListParams::default())
+        .await
+        .expect("a list")
+    {
         let name = object.name_any();
         let requests = case.requests(&name).await;
         assert_eq!(requests.len(), 1, "{name}: one record: {requests:#?}");
@@ -137,7 +172,11 @@ async fn three_kills_in_a_create_of_twenty() {
         );
         let said = object.status.expect("a status");
         assert_eq!(said.request_id, requests[0].metadata.name, "{name}");
-        let commands = rounds(&requests[0]).iter().flatten().filter(|line| line.contains("pool create")).count();
+        let commands = rounds(&requests[0])
+            .iter()
+            .flatten()
+            .filter(|line| line.contains("pool create"))
+            .count();
         assert!(commands <= 1, "{name}");
     }
     // And with nothing left to do it sends nothing more, whatever the crashes have left in its head.

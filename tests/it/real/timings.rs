@@ -75,8 +75,10 @@ async fn by_hand(case: &Case, names: &[String]) -> Duration {
         from: pool(name),
         to: PoolName::new(case.pool_name(name)),
     };
-    case.hand_all(&names.iter().map(create).collect::<Vec<_>>()).await;
-    case.hand_all(&names.iter().flat_map(configure).collect::<Vec<_>>()).await;
+    case.hand_all(&names.iter().map(create).collect::<Vec<_>>())
+        .await;
+    case.hand_all(&names.iter().flat_map(configure).collect::<Vec<_>>())
+        .await;
     let marks: Vec<MonCommand> = names.iter().flat_map(mark).collect();
     let renames: Vec<MonCommand> = names.iter().map(rename).collect();
     tokio::join!(case.hand_all(&marks), async {
@@ -86,7 +88,11 @@ async fn by_hand(case: &Case, names: &[String]) -> Duration {
     case.wait_for("no pool is creating any more", LIMIT * 2, async || {
         let dump = case.dump().await;
         let creating = pools_of(&dump)
-            .filter(|pool| pool["flags_names"].as_str().is_some_and(|flags| flags.contains("creating")))
+            .filter(|pool| {
+                pool["flags_names"]
+                    .as_str()
+                    .is_some_and(|flags| flags.contains("creating"))
+            })
             .count();
         holds(creating == 0, &creating)
     })
@@ -104,7 +110,10 @@ async fn by_manifest(case: &Case, names: &[String]) -> Duration {
         case.ready(name).await;
     } else {
         let mut args = vec!["wait", "--for=condition=Ready", &selector];
-        let objects: Vec<String> = names.iter().map(|name| format!("cephpool/{name}")).collect();
+        let objects: Vec<String> = names
+            .iter()
+            .map(|name| format!("cephpool/{name}"))
+            .collect();
         args.extend(objects.iter().map(String::as_str));
         case.kubectl(&args).await;
     }
@@ -125,14 +134,19 @@ struct Row {
 
 impl Row {
     fn ratio(&self) -> Option<f64> {
-        self.hand.map(|hand| self.ours.as_secs_f64() / hand.as_secs_f64())
+        self.hand
+            .map(|hand| self.ours.as_secs_f64() / hand.as_secs_f64())
     }
 }
 
 async fn creations(case: &Case, pools: usize, times: usize) -> Row {
     let (mut ours, mut hand) = (Vec::new(), Vec::new());
     for time in 0..times {
-        let names = |who: &str| -> Vec<String> { (0..pools).map(|pool| format!("{who}{pools}-{time}-{pool}")).collect() };
+        let names = |who: &str| -> Vec<String> {
+            (0..pools)
+                .map(|pool| format!("{who}{pools}-{time}-{pool}"))
+                .collect()
+        };
         hand.push(by_hand(case, &names("h")).await);
         let names = names("o");
         ours.push(by_manifest(case, &names).await);
@@ -140,7 +154,11 @@ async fn creations(case: &Case, pools: usize, times: usize) -> Row {
         assert_eq!(rounds(&requests[0]).len(), 3, "{requests:#?}");
     }
     Row {
-        what: if pools == 1 { "one pool".to_owned() } else { format!("{pools} pools at once") } + ", apply to Ready",
+        what: if pools == 1 {
+            "one pool".to_owned()
+        } else {
+            format!("{pools} pools at once")
+        } + ", apply to Ready",
         ours: median(ours),
         hand: Some(median(hand)),
         note: "3 rounds, and until it is no longer `creating`",
@@ -154,7 +172,8 @@ async fn quotas(case: &Case, times: u64) -> [Row; 2] {
     for time in 0..times {
         // The same again: of the pool that nobody keeps.
         let began = Instant::now();
-        case.set("h1-0-0", "max_objects", &format!("{}", 2000 + time)).await;
+        case.set("h1-0-0", "max_objects", &format!("{}", 2000 + time))
+            .await;
         hand.push(began.elapsed());
         let began = Instant::now();
         let manifest = spec(2000 + time);
@@ -190,11 +209,23 @@ async fn quotas(case: &Case, times: u64) -> [Row; 2] {
 }
 
 fn table(rows: &[Row]) -> String {
-    let mut table = String::from("| what | Poolwright | by hand | ratio | |\n|---|---|---|---|---|\n");
+    let mut table =
+        String::from("| what | Poolwright | by hand | ratio | |\n|---|---|---|---|---|\n");
     for row in rows {
-        let hand = row.hand.map_or_else(|| "–".to_owned(), |hand| format!("{:.2} s", hand.as_secs_f64()));
-        let ratio = row.ratio().map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
-        let _ = writeln!(table, "| {} | {:.2} s | {hand} | {ratio} | {} |", row.what, row.ours.as_secs_f64(), row.note);
+        let hand = row.hand.map_or_else(
+            || "–".to_owned(),
+            |hand| format!("{:.2} s", hand.as_secs_f64()),
+        );
+        let ratio = row
+            .ratio()
+            .map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
+        let _ = writeln!(
+            table,
+            "| {} | {:.2} s | {hand} | {ratio} | {} |",
+            row.what,
+            row.ours.as_secs_f64(),
+            row.note
+        );
     }
     table
 }
@@ -210,7 +241,10 @@ async fn apply_to_ready_and_drift() {
     world.connect(&connection, &ceph, json!({})).await;
     let release = ceph.ceph(&["version"]).await;
     let case = Case::with_connection(world, "timings", &connection, ceph).await;
-    let mut rows = vec![creations(&case, 1, times).await, creations(&case, 20, times).await];
+    let mut rows = vec![
+        creations(&case, 1, times).await,
+        creations(&case, 20, times).await,
+    ];
     if write {
         rows.push(creations(&case, 200, 1).await);
     }
@@ -218,7 +252,11 @@ async fn apply_to_ready_and_drift() {
     let table = table(&rows);
     println!("{table}");
     for row in &rows {
-        assert!(row.ratio().is_none_or(|ratio| ratio < WIDEST), "{}\n{table}", row.what);
+        assert!(
+            row.ratio().is_none_or(|ratio| ratio < WIDEST),
+            "{}\n{table}",
+            row.what
+        );
         assert!(row.ours < LIMIT * 2, "{}\n{table}", row.what);
     }
     if write {

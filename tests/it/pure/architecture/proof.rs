@@ -172,7 +172,7 @@ fn violations_are_found() {
         ),
         (
             "controller/status.rs",
-            "use crate::request::executor::RunEnd;",
+            "use crate::request::work::{RunEnd};",
             "judgement may not use work",
         ),
         (
@@ -293,8 +293,8 @@ fn nothing_is_found_where_nothing_is() {
         "const TEXT: &str = \"tokio::spawn \\\" unsafe\";",
         "const TEXT: &str = r#\"crate::monitor::Contact \" unsafe\"#;",
         "const BYTES: &[u8] = b\"unsafe\"; const C: char = '\"'; const D: char = '\\''; fn f<'a>(x: &'a str) {}",
-        "#[cfg(test)]\nmod tests { use crate::request::executor::RunEnd; fn f() { tokio::spawn(g()); } }\nfn f() {}",
-        "#[cfg(test)]\nuse crate::request::executor::RunEnd;\nfn f() {}",
+        "#[cfg(test)]\nmod tests { use crate::request::work::RunEnd; fn f() { tokio::spawn(g()); } }\nfn f() {}",
+        "#[cfg(test)]\nuse crate::request::work::RunEnd;\nfn f() {}",
         "use super::{round::{Round, Step}, refusal::Refusal as No};\nuse std::time::Duration;",
         "use kube_cel::X; fn f(kube: K) { kube.client(); }",
     ] {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use poolwright::ceph::client::ClientError;
 use poolwright::ceph::simulated::client::Fault;
-use poolwright::request::executor::{RunEnd, run};
+use poolwright::request::executor::run;
+use poolwright::request::work::RunEnd;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 

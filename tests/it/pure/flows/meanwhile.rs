@@ -7,9 +7,9 @@ use poolwright::api::conditions::Reason;
 use poolwright::ceph::command::MonCommand;
 use poolwright::ceph::simulated::SimulatedCluster;
 use poolwright::ceph::types::{PoolId, PoolName};
-use poolwright::request::executor::RunEnd;
 use poolwright::request::preview::MAX_ROUNDS;
 use poolwright::request::wish::Wish;
+use poolwright::request::work::RunEnd;
 use tokio::time::sleep;
 
 use super::bench::*;

@@ -33,7 +33,11 @@ impl Ceph {
     /// A cluster of its own, with options of `ceph-cluster.sh` such as `("OSDS", "1")`.
     pub(crate) async fn own(options: &[(&str, &str)]) -> Self {
         // Below the shared one's folder: what a killed test leaves behind is ended with that one.
-        let dir = PathBuf::from(variable("POOLWRIGHT_TEST_CEPH")).join(format!("own-{}-{}", std::process::id(), next()));
+        let dir = PathBuf::from(variable("POOLWRIGHT_TEST_CEPH")).join(format!(
+            "own-{}-{}",
+            std::process::id(),
+            next()
+        ));
         let options: Vec<(String, String)> = options
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))

@@ -25,7 +25,11 @@ impl ControlPlane {
 
     /// One of its own.
     pub(crate) async fn own() -> Self {
-        let dir = PathBuf::from(variable("POOLWRIGHT_TEST_KUBE")).join(format!("own-{}-{}", std::process::id(), next()));
+        let dir = PathBuf::from(variable("POOLWRIGHT_TEST_KUBE")).join(format!(
+            "own-{}-{}",
+            std::process::id(),
+            next()
+        ));
         let plane = Self {
             dir: dir.clone(),
             own: true,

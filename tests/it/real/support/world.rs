@@ -94,7 +94,9 @@ impl World {
         install_crds(&client).await;
         world.namespace(&client, SYSTEM).await;
         world.start_controller().await;
-        world.connect("main", &world.ceph, own.connection.clone()).await;
+        world
+            .connect("main", &world.ceph, own.connection.clone())
+            .await;
         world
     }
 

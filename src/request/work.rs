@@ -1,0 +1,106 @@
+//! What is known of the work on one pool: shared by its run and by whoever looks at it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use super::contest::Contest;
+use super::refusal::Refusal;
+use super::rejection::Rejection;
+use super::user_request::{Observation, UserRequest};
+use super::wish::{Record, Wish};
+
+/// The object a pool's work belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolKey {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid: an object made again is another one.
+    pub uid: String,
+}
+
+impl fmt::Display for PoolKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// The work on one pool.
+#[derive(Debug, Default)]
+pub struct PoolWork(Mutex<State>);
+
+/// What is known of the work on one pool.
+#[derive(Debug, Default)]
+pub struct State {
+    /// What is written down of the pool, or about to be.
+    pub record: Option<Record>,
+    /// What it is to become: the newest wish.
+    pub wish: Option<Arc<Wish>>,
+    /// The open requests, oldest first, and those that ended and are not written down yet.
+    pub requests: Vec<UserRequest>,
+    /// Whether a run is under way.
+    pub running: bool,
+    /// How the last run ended; `None` before the first and during one.
+    pub end: Option<RunEnd>,
+    /// Commands that Ceph refused for this wish; they are not sent again as they are.
+    pub rejections: Vec<Rejection>,
+    /// Who else changes its fields.
+    pub contest: Contest,
+}
+
+impl PoolWork {
+    /// The state, locked. Never held over an `await`.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Shows a view to the open requests.
+    pub fn observe(&mut self, seen: Observation<'_>, now: Timestamp) {
+        for request in &mut self.requests {
+            request.observe(seen, now);
+        }
+    }
+
+    /// The newest request, open or just ended.
+    pub fn newest(&self) -> Option<&UserRequest> {
+        self.requests.last()
+    }
+
+    /// The newest request of a generation that is not complete.
+    pub fn open_request(&self) -> Option<&UserRequest> {
+        self.requests
+            .iter()
+            .rev()
+            .find(|request| !request.is_complete())
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RunEnd {
+    /// The plan is empty.
+    InSync,
+    /// What is left cannot be done, and why.
+    Refused(Vec<Refusal>),
+    /// What is left was refused by Ceph; see the rejections.
+    Rejected,
+    /// Something is left after the longest allowed number of rounds.
+    NotConverging,
+    /// The cluster cannot be seen or does not answer: try again.
+    Away(String),
+    /// The cluster answers that it cannot do it just now, in its own words: try again.
+    Later(String),
+    /// The object changed under the run: look at it again.
+    Moved(String),
+    /// What could not be written down was not sent: try again.
+    NotRecorded(String),
+    /// A name has come to mean another pool, or a round was not what it should be.
+    Unsafe(String),
+    /// The program is ending.
+    Stopped,
+}
