@@ -19,6 +19,8 @@ pub struct Next {
     pub round: Round,
     /// What cannot be done, and why. The round may still hold the rest.
     pub refusals: Vec<Refusal>,
+    /// What has to happen by itself before the rest can be sent, in a sentence.
+    pub waiting: Option<&'static str>,
     /// The pool, where there is one.
     pub found: Option<Found>,
 }

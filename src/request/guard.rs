@@ -1,5 +1,8 @@
 //! The last look at a round before it is sent: pure, and independent of the code that planned it.
 
+#[cfg(test)]
+mod tests;
+
 use super::round::Round;
 use super::wish::Wish;
 use crate::ceph::command::MonCommand;
@@ -57,8 +60,12 @@ pub fn check(
     }
     let private = wish.private_name();
     let means_ours = |name: &PoolName| {
-        let found = view.pool_named(name).map(|found| found.id);
-        if found.is_some() && found == pool {
+        let ours = view.pool_named(name).is_some_and(|found| {
+            let recorded = wish.record.identity.as_ref();
+            Some(found.id) == pool
+                && recorded.is_none_or(|recorded| *recorded == view.map().identity(found))
+        });
+        if ours {
             Ok(())
         } else {
             Err(Objection::OtherPool {

@@ -68,8 +68,8 @@ pub fn discard_round(wish: &Wish, view: &ClusterView) -> Next {
     }
     Next {
         round: removal(wish, "the object was deleted before the pool was published"),
-        refusals: Vec::new(),
         found: Some(found(view, pool, wish, false)),
+        ..Next::default()
     }
 }
 
@@ -163,19 +163,20 @@ fn unpublished(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
                 Round::default()
             },
             refusals: vec![refusal],
-            found: None,
+            ..Next::default()
         };
     }
     let Configuration {
         steps,
         locks,
         refusals,
+        waiting: _,
     } = configure::configuration(wish, pool, view);
     if !steps.is_empty() || !refusals.is_empty() {
         return Next {
             round: Round { steps },
             refusals,
-            found: None,
+            ..Next::default()
         };
     }
     let mut steps = metadata(wish, pool);
@@ -209,6 +210,7 @@ fn published(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
         mut steps,
         locks,
         refusals,
+        waiting,
     } = configure::configuration(wish, pool, view);
     steps.extend(metadata(wish, pool));
     if !wish.observe {
@@ -220,6 +222,7 @@ fn published(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
     Next {
         round: Round { steps },
         refusals,
+        waiting,
         found: None,
     }
 }

@@ -36,9 +36,14 @@ mod real {
     mod crash;
     mod create;
     mod drift;
+    mod kubectl;
     mod monitor;
     mod noop;
+    mod ownership;
     mod rados;
+    mod refusals;
+    mod safety;
+    mod steps;
     mod support;
     mod timings;
 }

@@ -9,6 +9,7 @@ use super::prepare::{Prepared, prepare};
 use super::proceed::{Scene, proceed, text};
 use super::subject::{Look, RESYNC, Subject};
 use super::tickets;
+use crate::api::conditions::Reason;
 use crate::api::v1alpha1::{CephPool, Management};
 use crate::ceph::osd_map::Pool;
 use crate::ceph::types::PoolName;
@@ -153,19 +154,7 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
         ..base
     };
     if plan.in_sync() && !work.state().running {
-        if pool.as_ref().is_some_and(|pool| pool.is_creating()) {
-            return Look {
-                standing: Standing::Creating,
-                ..base
-            };
-        }
-        let note = pool.as_ref().and_then(|pool| left_enabled(&wish, pool));
-        let record = applied(work, &wish, pool.as_deref());
-        return Look {
-            standing: in_sync(&view, note),
-            record: Some(record),
-            ..base
-        };
+        return settled(work, &wish, &plan, &view, base);
     }
     proceed(
         subject,
@@ -177,6 +166,33 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
         },
         base,
     )
+}
+
+/// Nothing is left to send: the pool is as declared, or about to be by itself.
+fn settled(work: &PoolWork, wish: &Wish, plan: &Plan, view: &ClusterView, base: Look) -> Look {
+    let pool = base.seen.as_ref().map(|(pool, _)| Arc::clone(pool));
+    if pool.as_ref().is_some_and(|pool| pool.is_creating()) {
+        return Look {
+            standing: Standing::Creating,
+            ..base
+        };
+    }
+    if let Some(waiting) = plan.now.waiting {
+        return Look {
+            standing: Standing::Waiting {
+                reason: Reason::Progressing,
+                message: waiting.to_owned(),
+            },
+            ..base
+        };
+    }
+    let note = pool.as_ref().and_then(|pool| left_enabled(wish, pool));
+    let record = applied(work, wish, pool.as_deref());
+    Look {
+        standing: in_sync(view, note),
+        record: Some(record),
+        ..base
+    }
 }
 
 /// A new generation, or a person's wish for another look, forgets what stood in the way of the last one. Says

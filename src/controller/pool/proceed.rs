@@ -78,32 +78,7 @@ pub(super) fn proceed(subject: &Subject<'_>, scene: &Scene<'_>, base: Look) -> L
         .iter()
         .any(|step| !blocked(step.command.clone()));
     if !something {
-        // What Ceph refused of an earlier plan must not hide what stands in the way of this one.
-        let mut rejections = rejections;
-        rejections.retain(|rejection| {
-            let mut steps = plan.now.round.steps.iter();
-            steps.any(|step| step.command == rejection.command)
-        });
-        let standing = if plan.now.refusals.is_empty() {
-            Standing::Rejected(rejections)
-        } else {
-            let words = rejections.iter().map(|rejection| {
-                Refusal::new(
-                    Reason::Rejected,
-                    Some(&rejection.field),
-                    rejection.to_string(),
-                )
-            });
-            Standing::Refused(plan.now.refusals.iter().cloned().chain(words).collect())
-        };
-        let words = status_words(&standing);
-        tickets::fail_open(work, &words);
-        return Look {
-            standing,
-            plan: Some(plan.clone()),
-            requeue: retry_in.unwrap_or(base.requeue),
-            ..base
-        };
+        return stuck(work, plan, rejections, retry_in, base);
     }
     if let Some(held) = ended_badly(entry, work, end.as_ref()) {
         return Look {
@@ -136,20 +111,48 @@ pub(super) fn proceed(subject: &Subject<'_>, scene: &Scene<'_>, base: Look) -> L
         pools.metrics.corrected(fields.len());
         entry.side().corrected = Some((fields, now));
     }
-    pools.collection.start(
-        key,
-        access(session, false),
-        Arc::new(PoolJournal::new(
-            Arc::clone(pools),
-            Arc::clone(entry),
-            key.clone(),
-            false,
-        )),
-    );
+    let journal = PoolJournal::new(Arc::clone(pools), Arc::clone(entry), key.clone(), false);
+    pools
+        .collection
+        .start(key, access(session, false), Arc::new(journal));
     // The run writes down its first round itself.
     Look {
         quiet: true,
         ..Look::at(Standing::Working, base.requeue)
+    }
+}
+
+/// Nothing of what is left can be sent.
+fn stuck(
+    work: &PoolWork,
+    plan: &Plan,
+    mut rejections: Vec<Rejection>,
+    retry_in: Option<Duration>,
+    base: Look,
+) -> Look {
+    // What Ceph refused of an earlier plan must not hide what stands in the way of this one.
+    rejections.retain(|rejection| {
+        let mut steps = plan.now.round.steps.iter();
+        steps.any(|step| step.command == rejection.command)
+    });
+    let standing = if plan.now.refusals.is_empty() {
+        Standing::Rejected(rejections)
+    } else {
+        let words = rejections.iter().map(|rejection| {
+            Refusal::new(
+                Reason::Rejected,
+                Some(&rejection.field),
+                rejection.to_string(),
+            )
+        });
+        Standing::Refused(plan.now.refusals.iter().cloned().chain(words).collect())
+    };
+    tickets::fail_open(work, &status_words(&standing));
+    Look {
+        standing,
+        plan: Some(plan.clone()),
+        requeue: retry_in.unwrap_or(base.requeue),
+        ..base
     }
 }
 

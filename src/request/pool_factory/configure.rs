@@ -24,6 +24,8 @@ pub(super) struct Configuration {
     pub(super) steps: Vec<Step>,
     /// When nothing else is left: flags that would block the rest.
     pub(super) locks: Vec<Step>,
+    /// What the locks wait for.
+    pub(super) waiting: Option<&'static str>,
     /// What is not done.
     pub(super) refusals: Vec<Refusal>,
 }
@@ -50,6 +52,7 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
     }
     let mut wanted = Vec::new();
     let mut locks = Vec::new();
+    let mut waiting = None;
     if !view.map().stretch_mode {
         // There the monitors set size and min_size, so they are neither fought nor a difference.
         wanted.extend(sizes(wish, pool));
@@ -65,7 +68,12 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
             // It would keep the manager from moving the placement groups to where they shall be.
             let too_early =
                 setting.variable == settings::NO_PG_CHANGE && !pool.placement_groups.settled();
-            if !too_early {
+            if too_early {
+                waiting = Some(
+                    "waiting for the placement groups to reach their number; flags.noPgChange is set after that, since \
+                     it would keep them from it",
+                );
+            } else {
                 locks.push(step);
             }
         } else {
@@ -75,6 +83,7 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
     wanted.extend(removed(wish, pool));
     let mut configuration = Configuration {
         locks,
+        waiting,
         ..respect_locks(wish, pool, wanted)
     };
     configuration.steps.extend(applications(wish, pool));

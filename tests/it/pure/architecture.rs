@@ -23,6 +23,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("request::executor", "work"),
     ("request::collection", "work"),
     ("request::journal", "work"),
+    ("request::work", "work"),
     ("request::wish", "planning"),
     ("request::factory", "planning"),
     ("request::pool_factory", "planning"),

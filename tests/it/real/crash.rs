@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use futures::future::join_all;
 use kube::ResourceExt;
 use kube::api::ListParams;
-use poolwright::api::v1alpha1::{Operation, Outcome, RequestState};
+use poolwright::api::v1alpha1::{CephRequest, Operation, Outcome, RequestState};
 use serde_json::Value;
 use tokio::time::{Duration, sleep};
 
@@ -75,7 +76,7 @@ async fn progress(case: &Case) -> Progress {
 }
 
 /// Must show: killed at three random moments of a create of 20 pools, and started again, it ends
-/// with 20 pools, no private name and one record each.
+/// with 20 pools, no private name and one record each. And the same for a change of all of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn three_kills_in_a_create_of_twenty() {
     let mut random = Random::new();
@@ -87,7 +88,7 @@ async fn three_kills_in_a_create_of_twenty() {
     .await;
     let case = Case::new(world, "crash").await;
     let names: Vec<String> = (0..POOLS).map(|number| format!("p{number}")).collect();
-    futures::future::join_all(names.iter().map(|name| case.apply(name, SPEC))).await;
+    join_all(names.iter().map(|name| case.apply(name, SPEC))).await;
     for (what, reached) in [
         (
             "so many have a private name or more",
@@ -164,12 +165,7 @@ async fn three_kills_in_a_create_of_twenty() {
         let requests = case.requests(&name).await;
         assert_eq!(requests.len(), 1, "{name}: one record: {requests:#?}");
         assert_eq!(requests[0].spec.operation, Operation::Create, "{name}");
-        let status = requests[0].status.clone().unwrap_or_default();
-        assert_eq!(
-            (status.state, status.outcome),
-            (RequestState::Complete, Some(Outcome::Succeeded)),
-            "{name}: {status:#?}"
-        );
+        assert!(succeeded(&requests[0]), "{name}: {requests:#?}");
         let said = object.status.expect("a status");
         assert_eq!(said.request_id, requests[0].metadata.name, "{name}");
         let commands = rounds(&requests[0])
@@ -179,6 +175,58 @@ async fn three_kills_in_a_create_of_twenty() {
             .count();
         assert!(commands <= 1, "{name}");
     }
-    // And with nothing left to do it sends nothing more, whatever the crashes have left in its head.
-    assert!(progress(&case).await.private == 0);
+
+    // The same with a change of two rounds, killed once more.
+    let changed = SPEC.replace("size: 2", "size: 3").replace("100", "200");
+    join_all(names.iter().map(|name| case.apply(name, &changed))).await;
+    let later = random.up_to(2000);
+    // Any moment of the two rounds, which take a second each.
+    sleep(Duration::from_millis(later)).await;
+    case.world.kill_controller();
+    let dump = case.dump().await;
+    let changed = pools_of(&dump).filter(|pool| pool["quota_max_objects"] == 200);
+    println!(
+        "killed {later} ms after the change, {} are changed",
+        changed.count()
+    );
+    case.world.start_controller().await;
+    for name in &names {
+        let object = case.ready(name).await;
+        let pool = case.ceph_pool(name).await.expect("the pool");
+        assert_eq!(
+            (&pool["size"], &pool["min_size"], &pool["quota_max_objects"]),
+            (&3.into(), &2.into(), &200.into()),
+            "{pool}"
+        );
+        let requests = case
+            .wait_for(
+                &format!("{name}: all records are complete"),
+                LIMIT,
+                async || {
+                    let requests = case.requests(name).await;
+                    holds(requests.iter().all(succeeded), &requests)?;
+                    Ok(requests)
+                },
+            )
+            .await;
+        let operations: Vec<Operation> = requests
+            .iter()
+            .map(|request| request.spec.operation)
+            .collect();
+        assert_eq!(
+            operations,
+            [Operation::Create, Operation::Update],
+            "{name}: {requests:#?}"
+        );
+        assert_eq!(
+            object.status.expect("a status").request_id,
+            requests[1].metadata.name,
+            "{name}"
+        );
+    }
+}
+
+fn succeeded(request: &CephRequest) -> bool {
+    let status = request.status.clone().unwrap_or_default();
+    (status.state, status.outcome) == (RequestState::Complete, Some(Outcome::Succeeded))
 }

@@ -14,7 +14,9 @@ const AT_ONCE: usize = 4;
 
 /// The manifests of a folder.
 fn manifests(folder: &str) -> Vec<(PathBuf, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/manifests").join(folder);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/it/manifests")
+        .join(folder);
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
         .expect("the folder")
         .map(|entry| entry.expect("an entry").path())
@@ -39,7 +41,9 @@ fn expectation(text: &str) -> &str {
 async fn plan(path: &Path) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_poolwright"));
     // There is no cluster: what is wrong with a manifest is said before one is asked for.
-    command.args(["plan", "--osd-map", "/nonexistent", "-f"]).arg(path);
+    command
+        .args(["plan", "--osd-map", "/nonexistent", "-f"])
+        .arg(path);
     run(&mut command, None).await
 }
 
@@ -65,11 +69,22 @@ async fn bad_manifests_are_refused_with_a_sentence_each() {
     while let Some((path, expected, online, offline)) = judged.next().await {
         for (who, said) in [("kubectl apply", online), ("poolwright plan", offline)] {
             if said.ok || !in_one_line(&said.err).contains(expected) {
-                wrong.push(format!("{who} -f {}\n  wanted: {expected}\n  said: {}{}", path.display(), said.err, said.out));
+                wrong.push(format!(
+                    "{who} -f {}\n  wanted: {expected}\n  said: {}{}",
+                    path.display(),
+                    said.err,
+                    said.out
+                ));
             }
         }
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), manifests.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        manifests.len(),
+        wrong.join("\n")
+    );
 }
 
 /// The API server takes what offline validation takes.
@@ -80,7 +95,11 @@ async fn good_manifests_are_accepted() {
     let judged: Vec<(&PathBuf, Said)> = stream::iter(&manifests)
         .map(async |(path, _)| {
             let file = path.to_str().expect("a path");
-            (path, case.kubectl_with(&["apply", "--dry-run=server", "-f", file], None).await)
+            (
+                path,
+                case.kubectl_with(&["apply", "--dry-run=server", "-f", file], None)
+                    .await,
+            )
         })
         .buffer_unordered(AT_ONCE)
         .collect()
@@ -102,24 +121,41 @@ async fn changes_are_judged() {
     let mut judged = stream::iter(&manifests)
         .map(async |(path, text)| {
             // No connection of this name: the objects are judged, and no pools made.
-            let text = text.replace("connectionRef: {name: main}", "connectionRef: {name: nowhere}");
+            let text = text.replace(
+                "connectionRef: {name: main}",
+                "connectionRef: {name: nowhere}",
+            );
             let (old, new) = text.split_once("\n---\n").expect("two documents");
             let first = case.kubectl_with(&["apply", "-f", "-"], Some(old)).await;
             let second = case.kubectl_with(&["apply", "-f", "-"], Some(new)).await;
-            case.kubectl_with(&["delete", "--ignore-not-found", "-f", "-"], Some(old)).await;
+            case.kubectl_with(&["delete", "--ignore-not-found", "-f", "-"], Some(old))
+                .await;
             let expected = expectation(&text);
             let as_expected = first.ok
                 && match expected {
                     "(nothing)" => second.ok,
                     sentence => !second.ok && in_one_line(&second.err).contains(sentence),
                 };
-            (!as_expected).then(|| format!("{}\n  wanted: {expected}\n  said: {}{}", path.display(), first.err, second.err))
+            (!as_expected).then(|| {
+                format!(
+                    "{}\n  wanted: {expected}\n  said: {}{}",
+                    path.display(),
+                    first.err,
+                    second.err
+                )
+            })
         })
         .buffer_unordered(AT_ONCE);
     while let Some(found) = judged.next().await {
         wrong.extend(found);
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), manifests.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        manifests.len(),
+        wrong.join("\n")
+    );
 }
 
 /// The cells of a table, by its header: columns are two blanks or more apart.
@@ -142,7 +178,12 @@ fn row(table: &str, name: &str) -> Vec<(String, String)> {
         .iter()
         .zip(ends)
         .map(|(&from, to)| {
-            let cell = |text: &str| text.get(from..to.min(text.len())).unwrap_or_default().trim().to_owned();
+            let cell = |text: &str| {
+                text.get(from..to.min(text.len()))
+                    .unwrap_or_default()
+                    .trim()
+                    .to_owned()
+            };
             (cell(header), cell(line))
         })
         .collect()
@@ -163,41 +204,93 @@ fn cell<'a>(row: &'a [(String, String)], column: &str) -> &'a str {
 async fn tables_read_well() {
     let case = Case::shared("tables").await;
     case.apply("a", PLAIN).await;
-    case.kubectl(&["wait", "--for=condition=Ready", "cpool/a", "--timeout=60s"]).await;
+    case.kubectl(&["wait", "--for=condition=Ready", "cpool/a", "--timeout=60s"])
+        .await;
     let object = case.object("a").await;
     let status = object.status.as_ref().expect("a status");
 
     let narrow = row(&case.kubectl(&["get", "cpool"]).await, "a ");
-    let short = ["NAME", "CONNECTION", "POOL", "TYPE", "SIZE", "PGS", "READY", "EPOCH", "AGE"];
+    let short = [
+        "NAME",
+        "CONNECTION",
+        "POOL",
+        "TYPE",
+        "SIZE",
+        "PGS",
+        "READY",
+        "EPOCH",
+        "AGE",
+    ];
     assert_eq!(headers(&narrow), short);
     let epoch = status.observed_osd_epoch.expect("an epoch").to_string();
-    let cells: Vec<&str> = narrow.iter().take(8).map(|(_, cell)| cell.as_str()).collect();
-    assert_eq!(cells, ["a", "main", &case.pool_name("a"), "Replicated", "3", "4", "True", &epoch]);
+    let cells: Vec<&str> = narrow
+        .iter()
+        .take(8)
+        .map(|(_, cell)| cell.as_str())
+        .collect();
+    assert_eq!(
+        cells,
+        [
+            "a",
+            "main",
+            &case.pool_name("a"),
+            "Replicated",
+            "3",
+            "4",
+            "True",
+            &epoch
+        ]
+    );
 
-    let wide = row(&case.kubectl(&["get", "cephpools", "-o", "wide"]).await, "a ");
+    let wide = row(
+        &case.kubectl(&["get", "cephpools", "-o", "wide"]).await,
+        "a ",
+    );
     let mut long = short.to_vec();
     long.splice(8..8, ["POOL-ID", "REQUEST", "MESSAGE"]);
     assert_eq!(headers(&wide), long);
-    assert_eq!(cell(&wide, "POOL-ID"), status.pool_id.expect("an id").to_string());
+    assert_eq!(
+        cell(&wide, "POOL-ID"),
+        status.pool_id.expect("an id").to_string()
+    );
     assert_eq!(Some(cell(&wide, "REQUEST")), status.request_id.as_deref());
-    assert_eq!(cell(&wide, "MESSAGE"), format!("pool {} is as declared", case.pool_name("a")));
+    assert_eq!(
+        cell(&wide, "MESSAGE"),
+        format!("pool {} is as declared", case.pool_name("a"))
+    );
 
-    let requests = row(&case.kubectl(&["get", "creq", "-o", "wide"]).await, cell(&wide, "REQUEST"));
+    let requests = row(
+        &case.kubectl(&["get", "creq", "-o", "wide"]).await,
+        cell(&wide, "REQUEST"),
+    );
     assert_eq!(cell(&requests, "POOL"), "a");
     assert_eq!(cell(&requests, "OPERATION"), "Create");
     assert_eq!(cell(&requests, "STATE"), "Complete");
     assert_eq!(cell(&requests, "OUTCOME"), "Succeeded");
     assert_eq!(cell(&requests, "EPOCH"), epoch);
-    assert_eq!(cell(&requests, "HEADLINE"), format!("Creating pool {}", case.pool_name("a")));
+    assert_eq!(
+        cell(&requests, "HEADLINE"),
+        format!("Creating pool {}", case.pool_name("a"))
+    );
 
-    let connections = row(&case.kubectl(&["get", "cephconn", "-o", "wide"]).await, "main ");
+    let connections = row(
+        &case.kubectl(&["get", "cephconn", "-o", "wide"]).await,
+        "main ",
+    );
     assert_eq!(cell(&connections, "FSID"), case.cluster().fsid());
     assert_eq!(cell(&connections, "READY"), "True");
-    assert!(cell(&connections, "MESSAGE").starts_with("connected to cluster "), "{connections:?}");
+    assert!(
+        cell(&connections, "MESSAGE").starts_with("connected to cluster "),
+        "{connections:?}"
+    );
 
     // The category finds all three kinds.
     let all = case.kubectl(&["get", "poolwright", "-o", "name"]).await;
-    for kind in ["cephpool.poolwright.dev/a", "cephrequest.poolwright.dev/", "clusterconnection.poolwright.dev/main"] {
+    for kind in [
+        "cephpool.poolwright.dev/a",
+        "cephrequest.poolwright.dev/",
+        "clusterconnection.poolwright.dev/main",
+    ] {
         assert!(all.contains(kind), "{kind} in\n{all}");
     }
 }
@@ -238,7 +331,11 @@ async fn descriptions_read_well() {
 #[tokio::test(flavor = "multi_thread")]
 async fn explanations_read_well() {
     let case = Case::shared("explain").await;
-    let text = in_one_line(&case.kubectl(&["explain", "cephpool.spec.placementGroups"]).await);
+    let text = in_one_line(
+        &case
+            .kubectl(&["explain", "cephpool.spec.placementGroups"])
+            .await,
+    );
     for part in [
         "KIND: CephPool VERSION: v1alpha1",
         "FIELD: placementGroups <Object>",
@@ -250,7 +347,15 @@ async fn explanations_read_well() {
         assert!(text.contains(part), "{part} in\n{text}");
     }
     for kind in ["cephpools", "cephrequests", "clusterconnections"] {
-        let crd = case.kubectl(&["get", "crd", &format!("{kind}.poolwright.dev"), "-o", "json"]).await;
+        let crd = case
+            .kubectl(&[
+                "get",
+                "crd",
+                &format!("{kind}.poolwright.dev"),
+                "-o",
+                "json",
+            ])
+            .await;
         let crd: Value = serde_json::from_str(&crd).expect("JSON");
         let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
         let mut bare = Vec::new();
@@ -263,14 +368,20 @@ async fn explanations_read_well() {
 
 /// The fields below a schema that have no description.
 fn undescribed(schema: &Value, path: &str, bare: &mut Vec<String>) {
-    let described = schema["description"].as_str().is_some_and(|text| text.len() > 3);
+    let described = schema["description"]
+        .as_str()
+        .is_some_and(|text| text.len() > 3);
     if !described {
         bare.push(path.to_owned());
     }
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         undescribed(field, &format!("{path}.{name}"), bare);
     }
-    for (name, field) in schema["items"]["properties"].as_object().into_iter().flatten() {
+    for (name, field) in schema["items"]["properties"]
+        .as_object()
+        .into_iter()
+        .flatten()
+    {
         undescribed(field, &format!("{path}[].{name}"), bare);
     }
 }
@@ -280,30 +391,70 @@ fn undescribed(schema: &Value, path: &str, bare: &mut Vec<String>) {
 async fn waits_end_and_events_tell() {
     let case = Case::shared("events").await;
     // A pool that is not ours.
-    case.hand(&super::steps::create(&case.pool_name("taken"))).await;
+    case.hand(&super::steps::create(&case.pool_name("taken")))
+        .await;
     case.hand(&enable(&case.pool_name("taken"), "rbd")).await;
     case.seen().await;
     case.apply("taken", PLAIN).await;
-    case.kubectl(&["wait", "--for=condition=Stalled", "cpool/taken", "--timeout=60s"]).await;
-    case.kubectl(&["wait", "--for=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}=PoolExists", "cpool/taken", "--timeout=60s"]).await;
-    let waited = case.kubectl_with(&["wait", "--for=condition=Ready", "cpool/taken", "--timeout=1s"], None).await;
-    assert!(!waited.ok && waited.err.contains("timed out waiting for the condition on cephpools/taken"), "{waited:?}");
+    case.kubectl(&[
+        "wait",
+        "--for=condition=Stalled",
+        "cpool/taken",
+        "--timeout=60s",
+    ])
+    .await;
+    case.kubectl(&[
+        "wait",
+        "--for=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}=PoolExists",
+        "cpool/taken",
+        "--timeout=60s",
+    ])
+    .await;
+    let waited = case
+        .kubectl_with(
+            &[
+                "wait",
+                "--for=condition=Ready",
+                "cpool/taken",
+                "--timeout=1s",
+            ],
+            None,
+        )
+        .await;
+    assert!(
+        !waited.ok
+            && waited
+                .err
+                .contains("timed out waiting for the condition on cephpools/taken"),
+        "{waited:?}"
+    );
 
     case.apply("a", PLAIN).await;
-    case.kubectl(&["wait", "--for=condition=Ready", "cpool/a", "--timeout=60s"]).await;
+    case.kubectl(&["wait", "--for=condition=Ready", "cpool/a", "--timeout=60s"])
+        .await;
     // Several looks later there is still one event for each thing that happened.
     for _ in 0..3 {
         case.looked("a").await;
         case.looked("taken").await;
     }
     for (object, wanted) in [
-        ("a", vec![("Normal", "Progressing"), ("Normal", "Reconciled")]),
+        (
+            "a",
+            vec![("Normal", "Progressing"), ("Normal", "Reconciled")],
+        ),
         ("taken", vec![("Warning", "PoolExists")]),
     ] {
         let events = case
             .wait_for("the events", LIMIT, async || {
                 let list = case
-                    .kubectl(&["get", "events", "--field-selector", &format!("involvedObject.name={object}"), "-o", "json"])
+                    .kubectl(&[
+                        "get",
+                        "events",
+                        "--field-selector",
+                        &format!("involvedObject.name={object}"),
+                        "-o",
+                        "json",
+                    ])
                     .await;
                 let list: Value = serde_json::from_str(&list).map_err(|error| error.to_string())?;
                 let events: Vec<Value> = list["items"].as_array().cloned().unwrap_or_default();
@@ -312,12 +463,20 @@ async fn waits_end_and_events_tell() {
             .await;
         let told: Vec<(&str, &str)> = events
             .iter()
-            .map(|event| (event["type"].as_str().unwrap_or("-"), event["reason"].as_str().unwrap_or("-")))
+            .map(|event| {
+                (
+                    event["type"].as_str().unwrap_or("-"),
+                    event["reason"].as_str().unwrap_or("-"),
+                )
+            })
             .collect();
         let mut sorted = told.clone();
         sorted.sort_unstable();
         assert_eq!(sorted, wanted, "{events:#?}");
     }
     let table = case.kubectl(&["events", "--for", "cephpool/taken"]).await;
-    assert!(table.contains("exists and was not made by this object"), "{table}");
+    assert!(
+        table.contains("exists and was not made by this object"),
+        "{table}"
+    );
 }

@@ -21,19 +21,31 @@ static REMOVAL: RwLock<()> = RwLock::const_new(());
 
 /// The identity annotation of an object.
 fn annotation(object: &CephPool) -> String {
-    object.annotations().get(ANNOTATION).expect("an identity").clone()
+    object
+        .annotations()
+        .get(ANNOTATION)
+        .expect("an identity")
+        .clone()
 }
 
 /// Deletes an object and waits until it is gone.
 async fn delete(case: &Case, name: &str) {
-    case.pools().delete(name, &DeleteParams::default()).await.expect("it is deleted");
+    case.pools()
+        .delete(name, &DeleteParams::default())
+        .await
+        .expect("it is deleted");
     gone(case, name, LIMIT).await;
 }
 
 /// Waits until an object is gone.
 async fn gone(case: &Case, name: &str, limit: Duration) {
     case.wait_for(&format!("{name} is gone"), limit, async || {
-        match case.pools().get_opt(name).await.map_err(|error| error.to_string())? {
+        match case
+            .pools()
+            .get_opt(name)
+            .await
+            .map_err(|error| error.to_string())?
+        {
             None => Ok(()),
             Some(object) => Err(format!("{:#?}", object.status)),
         }
@@ -46,7 +58,11 @@ async fn make_annotated(case: &Case, name: &str, spec: &str, identity: &str) {
     let mut object = case.manifest(name, spec);
     object["metadata"]["annotations"] = json!({ANNOTATION: identity});
     case.pools()
-        .patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&object))
+        .patch(
+            name,
+            &PatchParams::apply("test").force(),
+            &Patch::Apply(&object),
+        )
         .await
         .expect("the object is accepted");
 }
@@ -60,17 +76,30 @@ async fn a_pool_that_exists_is_refused() {
     case.hand(&enable(&name, "rbd")).await;
     let before = case.made("a").await;
     case.seen().await;
-    case.apply("a", "{replicated: {size: 2}, applications: [{name: rbd}], quota: {maxObjects: 3}}").await;
+    case.apply(
+        "a",
+        "{replicated: {size: 2}, applications: [{name: rbd}], quota: {maxObjects: 3}}",
+    )
+    .await;
     let message = case.stalled("a", "PoolExists").await;
-    let sentence = format!("pool {name} (id {}) exists and was not made by this object; choose another poolName", before["pool"]);
+    let sentence = format!(
+        "pool {name} (id {}) exists and was not made by this object; choose another poolName",
+        before["pool"]
+    );
     assert!(message.contains(&sentence), "{message}");
     case.looked("a").await;
     assert_eq!(case.its_pool("a").await, before);
     assert_eq!(case.sent().await, Vec::<Value>::new());
-    assert!(case.object("a").await.finalizers().is_empty(), "nothing keeps the object");
+    assert!(
+        case.object("a").await.finalizers().is_empty(),
+        "nothing keeps the object"
+    );
 
     // The harm: Ceph answers a create of that name with success, and what follows lands on the stranger's pool.
-    let said = case.cluster().try_ceph(&["osd", "pool", "create", &name, "2"]).await;
+    let said = case
+        .cluster()
+        .try_ceph(&["osd", "pool", "create", &name, "2"])
+        .await;
     assert!(said.ok && said.err.contains("already exists"), "{said:?}");
     case.set("a", "size", "2").await;
     assert_ne!(case.its_pool("a").await["size"], before["size"]);
@@ -86,17 +115,32 @@ async fn a_pool_that_is_gone_is_not_made_again() {
     let sent = case.sent().await.len();
     case.hand(&remove(&case.pool_name("a"))).await;
     let message = case.stalled("a", "PoolMissing").await;
-    assert!(message.contains(&format!("(id {id}) is gone from the cluster and is not silently made again")), "{message}");
+    assert!(
+        message.contains(&format!(
+            "(id {id}) is gone from the cluster and is not silently made again"
+        )),
+        "{message}"
+    );
     let object = case.looked("a").await;
-    assert!(pending(&object, "poolName").is_some(), "{:#?}", status(&object).pending);
+    assert!(
+        pending(&object, "poolName").is_some(),
+        "{:#?}",
+        status(&object).pending
+    );
     // Also a changed manifest does not make it again.
-    case.apply("a", "{replicated: {size: 2}, applications: [{name: rbd}]}").await;
+    case.apply("a", "{replicated: {size: 2}, applications: [{name: rbd}]}")
+        .await;
     case.stalled("a", "PoolMissing").await;
     assert_eq!(case.pool_names().await, Vec::<String>::new());
     assert_eq!(case.sent().await.len(), sent);
 
     // As the message says: deleted and made again without the annotation, there is a new pool.
-    assert!(message.contains("delete this object and create it again without the annotation poolwright.dev/pool"), "{message}");
+    assert!(
+        message.contains(
+            "delete this object and create it again without the annotation poolwright.dev/pool"
+        ),
+        "{message}"
+    );
     let identity = annotation(&case.object("a").await);
     delete(&case, "a").await;
     make_annotated(&case, "a", PLAIN, &identity).await;
@@ -122,7 +166,11 @@ async fn a_pool_that_was_replaced_is_not_touched() {
     let stranger = case.made("a").await;
     let sentence = format!("had id {id}, this has id {};", stranger["pool"]);
     assert!(message.contains(&sentence), "{message}");
-    case.apply("a", "{replicated: {size: 2}, applications: [{name: rbd}], quota: {maxObjects: 3}}").await;
+    case.apply(
+        "a",
+        "{replicated: {size: 2}, applications: [{name: rbd}], quota: {maxObjects: 3}}",
+    )
+    .await;
     case.stalled("a", "PoolReplaced").await;
     case.looked("a").await;
     assert_eq!(case.its_pool("a").await, stranger);
@@ -142,28 +190,42 @@ async fn marks_of_others_are_respected() {
     let name = case.pool_name("a");
     let ours = marks(&case.its_pool("a").await);
     assert_eq!(ours.1, Some(format!("{}/a", case.namespace)));
-    for (key, value) in [("poolwright", "another-cluster/12ab/34cd"), ("poolwright.object", "their/pool")] {
+    for (key, value) in [
+        ("poolwright", "another-cluster/12ab/34cd"),
+        ("poolwright.object", "their/pool"),
+    ] {
         case.hand(&tag(&name, key, value)).await;
     }
     let message = case.stalled("a", "OwnedByAnother").await;
-    assert!(message.contains("carries the mark of their/pool, so nothing is sent to it"), "{message}");
+    assert!(
+        message.contains("carries the mark of their/pool, so nothing is sent to it"),
+        "{message}"
+    );
     let sent = case.sent().await.len();
     case.set("a", "size", "2").await;
     case.looked("a").await;
     case.stalled("a", "OwnedByAnother").await;
     let pool = case.its_pool("a").await;
-    assert_eq!(marks(&pool).0.as_deref(), Some("another-cluster/12ab/34cd"), "never corrected");
+    assert_eq!(
+        marks(&pool).0.as_deref(),
+        Some("another-cluster/12ab/34cd"),
+        "never corrected"
+    );
     assert_eq!(pool["size"], 2);
     assert_eq!(case.sent().await.len(), sent);
 
     // Taken off by its owner: the pool is the recorded one, so our mark and our size come back.
     case.hand(&untag(&name, "poolwright")).await;
-    case.until_pool("a", "is marked as ours and has its size", |pool| marks(pool) == ours && pool["size"] == 3).await;
+    case.until_pool("a", "is marked as ours and has its size", |pool| {
+        marks(pool) == ours && pool["size"] == 3
+    })
+    .await;
     case.ready("a").await;
 
     // A mark of ours under another application counts too: half of one is completed.
     case.hand(&untag(&name, "poolwright.object")).await;
-    case.until_pool("a", "has the whole mark", |pool| marks(pool) == ours).await;
+    case.until_pool("a", "has the whole mark", |pool| marks(pool) == ours)
+        .await;
     case.ready("a").await;
 }
 
@@ -175,7 +237,16 @@ async fn marks_come_back() {
     case.ready("a").await;
     let before = case.its_pool("a").await;
     let name = case.pool_name("a");
-    case.ceph(&["osd", "pool", "application", "disable", &name, "rbd", "--yes-i-really-mean-it"]).await;
+    case.ceph(&[
+        "osd",
+        "pool",
+        "application",
+        "disable",
+        &name,
+        "rbd",
+        "--yes-i-really-mean-it",
+    ])
+    .await;
     case.until_pool("a", "has its application, key and mark", |pool| {
         pool["application_metadata"] == before["application_metadata"]
     })
@@ -190,7 +261,10 @@ async fn the_same_object_has_its_pool_back() {
     let case = Case::shared("retain").await;
     case.apply("a", PLAIN).await;
     let first = case.ready("a").await;
-    assert!(first.finalizers().is_empty(), "a Retain object is stuck behind nothing");
+    assert!(
+        first.finalizers().is_empty(),
+        "a Retain object is stuck behind nothing"
+    );
     let before = case.its_pool("a").await;
     let sent = case.sent().await.len();
     for identity in [None, Some(annotation(&first))] {
@@ -206,8 +280,15 @@ async fn the_same_object_has_its_pool_back() {
         let again = case.ready("a").await;
         assert_ne!(again.uid(), first.uid());
         assert_eq!(status(&again).pool_id, status(&first).pool_id);
-        assert_eq!(status(&again).pool_create_time, status(&first).pool_create_time);
-        assert_eq!(annotation(&again), annotation(&first), "the claim of the mark");
+        assert_eq!(
+            status(&again).pool_create_time,
+            status(&first).pool_create_time
+        );
+        assert_eq!(
+            annotation(&again),
+            annotation(&first),
+            "the claim of the mark"
+        );
         assert_eq!(status(&again).applied_fields, status(&first).applied_fields);
     }
     assert_eq!(case.its_pool("a").await, before);
@@ -238,7 +319,10 @@ async fn a_forged_annotation_gives_nothing() {
     // A pool of another object.
     make_annotated(&case, "thief", &spec, &identity).await;
     let message = case.stalled("thief", "OwnedByAnother").await;
-    assert!(message.contains(&format!("the mark of {}/victim", case.namespace)), "{message}");
+    assert!(
+        message.contains(&format!("the mark of {}/victim", case.namespace)),
+        "{message}"
+    );
     case.looked("thief").await;
     assert_eq!(case.its_pool("victim").await, marked);
     delete(&case, "thief").await;
@@ -276,20 +360,35 @@ async fn a_lost_status_comes_back() {
     let sent = case.sent().await.len();
     let patch = r#"[{"op": "remove", "path": "/status"}]"#;
     for both in [false, true] {
-        case.kubectl(&["patch", "cpool", "a", "--subresource=status", "--type=json", "-p", patch]).await;
+        case.kubectl(&[
+            "patch",
+            "cpool",
+            "a",
+            "--subresource=status",
+            "--type=json",
+            "-p",
+            patch,
+        ])
+        .await;
         if both {
             case.annotate("a", ANNOTATION, None).await;
         }
         let after = case
             .until("a", "has its status and its annotation", |object| {
-                object.status.as_ref().is_some_and(|status| status.pool_id.is_some())
+                object
+                    .status
+                    .as_ref()
+                    .is_some_and(|status| status.pool_id.is_some())
                     && condition(object, "Ready").is_some_and(|ready| ready.0 == "True")
                     && object.annotations().contains_key(ANNOTATION)
             })
             .await;
         assert_eq!(annotation(&after), annotation(&before));
         assert_eq!(status(&after).pool_id, status(&before).pool_id);
-        assert_eq!(status(&after).applied_fields, status(&before).applied_fields);
+        assert_eq!(
+            status(&after).applied_fields,
+            status(&before).applied_fields
+        );
     }
     assert_eq!(case.sent().await.len(), sent);
 }
@@ -321,7 +420,10 @@ async fn several_objects_for_one_pool() {
     };
     for name in names.into_iter().filter(|name| *name != winner) {
         let message = case.stalled(name, "OwnedByAnother").await;
-        assert!(message.contains(&format!("the mark of {}/{winner}", case.namespace)), "{message}");
+        assert!(
+            message.contains(&format!("the mark of {}/{winner}", case.namespace)),
+            "{message}"
+        );
     }
     case.wait_for("no private name is left", LIMIT, async || {
         let left = case.pool_names().await;
@@ -343,11 +445,17 @@ async fn a_pool_renamed_by_hand() {
     let sent = case.sent().await.len();
     case.hand(&rename(&name, &other)).await;
     let message = case.stalled("a", "Unsupported").await;
-    assert!(message.contains(&format!("is named {other} in Ceph and {name} is asked for")), "{message}");
+    assert!(
+        message.contains(&format!("is named {other} in Ceph and {name} is asked for")),
+        "{message}"
+    );
     case.looked("a").await;
     assert!(case.ceph_pool("a").await.is_none(), "no second one is made");
     assert_eq!(case.sent().await.len(), sent);
-    assert!(message.contains(&format!("ceph osd pool rename {other} {name}")), "{message}");
+    assert!(
+        message.contains(&format!("ceph osd pool rename {other} {name}")),
+        "{message}"
+    );
     case.hand(&rename(&other, &name)).await;
     case.ready("a").await;
 }
@@ -357,40 +465,61 @@ async fn a_pool_renamed_by_hand() {
 #[tokio::test(flavor = "multi_thread")]
 async fn leftovers_are_reported() {
     let case = Case::shared("left").await;
-    let mut names = [".poolwright-new-0badcafe", ".poolwright-del-0badcafe"].map(|end| case.pool_name("x") + end);
+    let mut names = [".poolwright-new-0badcafe", ".poolwright-del-0badcafe"]
+        .map(|end| case.pool_name("x") + end);
     names.sort();
     for name in &names {
         case.hand(&create(name)).await;
     }
-    let look = async || [case.pool_called(&names[0]).await, case.pool_called(&names[1]).await];
+    let look = async || {
+        [
+            case.pool_called(&names[0]).await,
+            case.pool_called(&names[1]).await,
+        ]
+    };
     let before = case
         .wait_for("they are made", LIMIT, async || {
             let pools = look().await;
-            let creating = pools.iter().flatten().any(|pool| pool["flags_names"].to_string().contains("creating"));
+            let creating = pools
+                .iter()
+                .flatten()
+                .any(|pool| pool["flags_names"].to_string().contains("creating"));
             holds(!creating, &pools).map(|()| pools)
         })
         .await;
     let connections: Api<ClusterConnection> = Api::all(case.client.clone());
     let began = Instant::now();
     let ours = |connection: &ClusterConnection| {
-        let found = connection.status.as_ref().map(|status| status.leftovers.clone());
+        let found = connection
+            .status
+            .as_ref()
+            .map(|status| status.leftovers.clone());
         let mut found = found.unwrap_or_default();
         found.retain(|name| name.starts_with(&format!("{}-", case.namespace)));
         found
     };
     case.wait_for("the leftovers are reported", 2 * LIMIT, async || {
-        let connection = connections.get(case.connection()).await.map_err(|error| error.to_string())?;
+        let connection = connections
+            .get(case.connection())
+            .await
+            .map_err(|error| error.to_string())?;
         holds(ours(&connection) == names, &connection.status)
     })
     .await;
-    assert!(began.elapsed() > Duration::from_secs(50), "not before their minute is over");
+    assert!(
+        began.elapsed() > Duration::from_secs(50),
+        "not before their minute is over"
+    );
     assert_eq!(look().await, before);
     assert_eq!(case.sent().await, Vec::<Value>::new());
     for name in &names {
         case.hand(&remove(name)).await;
     }
     case.wait_for("they are forgotten", LIMIT, async || {
-        let connection = connections.get(case.connection()).await.map_err(|error| error.to_string())?;
+        let connection = connections
+            .get(case.connection())
+            .await
+            .map_err(|error| error.to_string())?;
         holds(ours(&connection).is_empty(), &connection.status)
     })
     .await;
@@ -401,7 +530,11 @@ async fn private(case: &Case, name: &str) -> String {
     let prefix = format!("{}.poolwright-new-", case.pool_name(name));
     case.wait_for("there is a private pool", LIMIT, async || {
         let names = case.pool_names().await;
-        names.iter().find(|name| name.starts_with(&prefix)).cloned().ok_or(format!("{names:?}"))
+        names
+            .iter()
+            .find(|name| name.starts_with(&prefix))
+            .cloned()
+            .ok_or(format!("{names:?}"))
     })
     .await
 }
@@ -409,7 +542,10 @@ async fn private(case: &Case, name: &str) -> String {
 /// Waits until an object's record says that a creation is under way.
 async fn begun(case: &Case, name: &str) {
     case.until(name, "the creation is recorded", |object| {
-        let request = object.status.as_ref().and_then(|status| status.request.as_ref());
+        let request = object
+            .status
+            .as_ref()
+            .and_then(|status| status.request.as_ref());
         request.is_some_and(|request| request.nonce.is_some())
     })
     .await;
@@ -426,7 +562,10 @@ async fn the_name_is_taken_meanwhile() {
     case.hand(&create(&case.pool_name("a"))).await;
     let message = case.stalled("a", "PoolExists").await;
     let stranger = case.made("a").await;
-    assert!(message.contains(&format!("(id {})", stranger["pool"])), "{message}");
+    assert!(
+        message.contains(&format!("(id {})", stranger["pool"])),
+        "{message}"
+    );
     case.wait_for("the private pool is gone", LIMIT, async || {
         let names = case.pool_names().await;
         holds(names == [case.pool_name("a")], &names)
@@ -434,7 +573,13 @@ async fn the_name_is_taken_meanwhile() {
     .await;
     case.looked("a").await;
     assert_eq!(case.its_pool("a").await, stranger);
-    assert!(!case.sent().await.iter().any(|command| command["pool"] == *case.pool_name("a")));
+    assert!(
+        !case
+            .sent()
+            .await
+            .iter()
+            .any(|command| command["pool"] == *case.pool_name("a"))
+    );
     // The object is not kept, and when the name is free its pool is made.
     assert!(case.object("a").await.finalizers().is_empty());
     case.hand(&remove(&case.pool_name("a"))).await;
@@ -452,19 +597,35 @@ async fn deleted_before_publication() {
     }
     // With the create command on its way, and with the pool there.
     begun(&case, "early").await;
-    case.pools().delete("early", &DeleteParams::default()).await.expect("it is deleted");
+    case.pools()
+        .delete("early", &DeleteParams::default())
+        .await
+        .expect("it is deleted");
     private(&case, "late").await;
-    case.pools().delete("late", &DeleteParams::default()).await.expect("it is deleted");
+    case.pools()
+        .delete("late", &DeleteParams::default())
+        .await
+        .expect("it is deleted");
     for name in ["early", "late"] {
         gone(&case, name, LIMIT).await;
     }
     case.seen().await;
-    assert_eq!(case.pool_names().await, Vec::<String>::new(), "no pool outlives its object here");
+    assert_eq!(
+        case.pool_names().await,
+        Vec::<String>::new(),
+        "no pool outlives its object here"
+    );
     for name in ["early", "late"] {
         case.wait_for("its requests have ended", LIMIT, async || {
             let requests = case.requests(name).await;
-            let outcomes: Vec<_> = requests.iter().map(|request| request.status.as_ref().and_then(|status| status.outcome)).collect();
-            holds(outcomes.iter().all(Option::is_some) && outcomes.contains(&Some(Outcome::Failed)), &requests)
+            let outcomes: Vec<_> = requests
+                .iter()
+                .map(|request| request.status.as_ref().and_then(|status| status.outcome))
+                .collect();
+            holds(
+                outcomes.iter().all(Option::is_some) && outcomes.contains(&Some(Outcome::Failed)),
+                &requests,
+            )
         })
         .await;
     }
@@ -476,14 +637,27 @@ async fn removal_is_not_allowed() {
     let _turn = REMOVAL.write().await;
     let case = slow_case("blocked").await;
     let allow = async |allowed: &str| {
-        case.ceph(&["tell", "mon.a", "config", "set", "mon_allow_pool_delete", allowed]).await;
+        case.ceph(&[
+            "tell",
+            "mon.a",
+            "config",
+            "set",
+            "mon_allow_pool_delete",
+            allowed,
+        ])
+        .await;
     };
     allow("false").await;
     case.apply("a", "{replicated: {size: 2}, applications: [{name: rbd}], placementGroups: {autoscale: Disabled, count: 2}}").await;
     let name = private(&case, "a").await;
-    case.pools().delete("a", &DeleteParams::default()).await.expect("it is deleted");
+    case.pools()
+        .delete("a", &DeleteParams::default())
+        .await
+        .expect("it is deleted");
     let object = case
-        .until("a", "DeletionBlocked", |object| condition(object, "DeletionBlocked").is_some())
+        .until("a", "DeletionBlocked", |object| {
+            condition(object, "DeletionBlocked").is_some()
+        })
         .await;
     let (_, reason, message) = condition(&object, "DeletionBlocked").expect("just seen");
     assert_eq!(reason, "DeletionBlocked");
@@ -496,20 +670,32 @@ async fn removal_is_not_allowed() {
         assert!(message.contains(&part), "{part} in {message}");
     }
     // Looked at every now and then, not in a loop.
-    let removals = async || case.sent_by_prefix().await.get("osd pool rm").copied().unwrap_or_default();
+    let removals = async || {
+        case.sent_by_prefix()
+            .await
+            .get("osd pool rm")
+            .copied()
+            .unwrap_or_default()
+    };
     let before = removals().await;
     let version = case.object("a").await.resource_version();
     let began = Instant::now();
     case.hand(&create(&case.pool_name("other"))).await;
     case.wait_for("some epochs have passed", LIMIT, async || {
-        case.hand(&rename(&case.pool_name("other"), &case.pool_name("others"))).await;
-        case.hand(&rename(&case.pool_name("others"), &case.pool_name("other"))).await;
+        case.hand(&rename(&case.pool_name("other"), &case.pool_name("others")))
+            .await;
+        case.hand(&rename(&case.pool_name("others"), &case.pool_name("other")))
+            .await;
         holds(began.elapsed() > Duration::from_secs(6), &began.elapsed())
     })
     .await;
     let tried = removals().await - before;
     assert!(tried <= 1, "{tried} removals in {:?}", began.elapsed());
-    assert_eq!(case.object("a").await.resource_version(), version, "nothing new, nothing written");
+    assert_eq!(
+        case.object("a").await.resource_version(),
+        version,
+        "nothing new, nothing written"
+    );
     assert!(case.pool_called(&name).await.is_some());
     allow("true").await;
     gone(&case, "a", LIMIT).await;

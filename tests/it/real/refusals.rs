@@ -22,17 +22,47 @@ async fn fields_of_later_releases() {
     let rest = "replicated: {size: 3}, applications: [{name: rbd}]";
     let coded = "type: ErasureCoded, erasureCoded: {dataChunks: 2, codingChunks: 1}, applications: [{name: rbd}]";
     let table = [
-        (coded.to_owned(), vec!["type: type: ErasureCoded is not supported", "erasureCoded: erasureCoded is not supported"]),
-        (format!("{coded}, flags: {{fastRead: true}}"), vec!["flags.fastRead: flags.fastRead is not supported"]),
-        (format!("{rest}, crush: {{rule: replicated_rule}}"), vec!["crush: crush is not supported"]),
-        (format!("{rest}, crush: {{failureDomain: osd, deviceClass: ssd}}"), vec!["crush: crush is not supported"]),
-        (format!("{rest}, compression: {{mode: aggressive}}"), vec!["compression: compression is not supported"]),
-        (format!("{rest}, parameters: {{scrub_min_interval: '86400'}}"), vec!["parameters: parameters is not supported"]),
-        (format!("{rest}, adoptionPolicy: IfUnowned"), vec!["adoptionPolicy: adoptionPolicy: IfUnowned is not supported"]),
-        (format!("{rest}, deletionPolicy: Delete"), vec!["deletionPolicy: deletionPolicy: Delete is not supported"]),
+        (
+            coded.to_owned(),
+            vec![
+                "type: type: ErasureCoded is not supported",
+                "erasureCoded: erasureCoded is not supported",
+            ],
+        ),
+        (
+            format!("{coded}, flags: {{fastRead: true}}"),
+            vec!["flags.fastRead: flags.fastRead is not supported"],
+        ),
+        (
+            format!("{rest}, crush: {{rule: replicated_rule}}"),
+            vec!["crush: crush is not supported"],
+        ),
+        (
+            format!("{rest}, crush: {{failureDomain: osd, deviceClass: ssd}}"),
+            vec!["crush: crush is not supported"],
+        ),
+        (
+            format!("{rest}, compression: {{mode: aggressive}}"),
+            vec!["compression: compression is not supported"],
+        ),
+        (
+            format!("{rest}, parameters: {{scrub_min_interval: '86400'}}"),
+            vec!["parameters: parameters is not supported"],
+        ),
+        (
+            format!("{rest}, adoptionPolicy: IfUnowned"),
+            vec!["adoptionPolicy: adoptionPolicy: IfUnowned is not supported"],
+        ),
+        (
+            format!("{rest}, deletionPolicy: Delete"),
+            vec!["deletionPolicy: deletionPolicy: Delete is not supported"],
+        ),
         (
             format!("{rest}, compression: {{mode: passive}}, deletionPolicy: Delete"),
-            vec!["compression is not supported", "deletionPolicy: Delete is not supported"],
+            vec![
+                "compression is not supported",
+                "deletionPolicy: Delete is not supported",
+            ],
         ),
     ];
     for (at, (spec, _)) in table.iter().enumerate() {
@@ -43,7 +73,10 @@ async fn fields_of_later_releases() {
         for sentence in sentences {
             assert!(message.contains(sentence), "{spec}: {message}");
         }
-        assert!(message.contains("so nothing is sent for this pool; "), "{message}");
+        assert!(
+            message.contains("so nothing is sent for this pool; "),
+            "{message}"
+        );
     }
     assert_eq!(case.sent().await, Vec::<Value>::new());
     assert_eq!(case.pool_names().await, Vec::<String>::new());
@@ -53,12 +86,17 @@ async fn fields_of_later_releases() {
     case.ready("kept").await;
     let before = case.its_pool("kept").await;
     let sent = case.sent().await.len();
-    case.apply("kept", &format!("{{{rest}, quota: {{maxObjects: 5}}, compression: {{mode: passive}}}}")).await;
+    case.apply(
+        "kept",
+        &format!("{{{rest}, quota: {{maxObjects: 5}}, compression: {{mode: passive}}}}"),
+    )
+    .await;
     case.stalled("kept", "Unsupported").await;
     case.looked("kept").await;
     assert_eq!(case.its_pool("kept").await, before);
     assert_eq!(case.sent().await.len(), sent);
-    case.apply("kept", &format!("{{{rest}, quota: {{maxObjects: 5}}}}")).await;
+    case.apply("kept", &format!("{{{rest}, quota: {{maxObjects: 5}}}}"))
+        .await;
     case.ready("kept").await;
     assert_eq!(case.its_pool("kept").await["quota_max_objects"], 5);
 }
@@ -72,17 +110,50 @@ async fn what_ceph_refuses() {
     case.apply("new", "{replicated: {size: 3}, applications: [{name: rbd}], placementGroups: {autoscale: Disabled, count: 65536}}").await;
     let message = case.stalled("new", "LimitReached").await;
     let words = "65536 size 3 would mean";
-    assert!(message.starts_with("Ceph refused to create the pool: "), "{message}");
-    assert!(message.contains(words) && message.contains("mon_max_pg_per_osd"), "{message}");
+    assert!(
+        message.starts_with("Ceph refused to create the pool: "),
+        "{message}"
+    );
+    assert!(
+        message.contains(words) && message.contains("mon_max_pg_per_osd"),
+        "{message}"
+    );
     assert!(message.contains("(code -34)"), "{message}");
-    assert!(message.ends_with("ask for less, raise the limit, or add OSDs"), "{message}");
+    assert!(
+        message.ends_with("ask for less, raise the limit, or add OSDs"),
+        "{message}"
+    );
     let object = case.object("new").await;
     let change = pending(&object, "poolName").expect("the creation is pending");
-    assert!(change.reason.as_ref().is_some_and(|reason| reason.contains(words)), "{change:?}");
-    assert!(change.command.as_ref().is_some_and(|command| command.starts_with("ceph osd pool create ")), "{change:?}");
+    assert!(
+        change
+            .reason
+            .as_ref()
+            .is_some_and(|reason| reason.contains(words)),
+        "{change:?}"
+    );
+    assert!(
+        change
+            .command
+            .as_ref()
+            .is_some_and(|command| command.starts_with("ceph osd pool create ")),
+        "{change:?}"
+    );
     assert_eq!(case.pool_names().await, Vec::<String>::new());
-    let failed = case.requests("new").await.pop().expect("a request").status.expect("a status");
-    assert!(failed.error.as_ref().is_some_and(|error| error.contains(words)), "{failed:?}");
+    let failed = case
+        .requests("new")
+        .await
+        .pop()
+        .expect("a request")
+        .status
+        .expect("a status");
+    assert!(
+        failed
+            .error
+            .as_ref()
+            .is_some_and(|error| error.contains(words)),
+        "{failed:?}"
+    );
 
     // Of several fields, one.
     case.apply("a", PLAIN).await;
@@ -94,23 +165,43 @@ async fn what_ceph_refuses() {
         placementGroups: {autoscale: Disabled, count: 65536}}";
     case.apply("a", spec).await;
     let message = case.stalled("a", "LimitReached").await;
-    assert!(message.contains("placementGroups.count: Ceph refused 65536: "), "{message}");
-    assert!(message.contains("applications[fifth]: Ceph refused enabled: "), "{message}");
+    assert!(
+        message.contains("placementGroups.count: Ceph refused 65536: "),
+        "{message}"
+    );
+    assert!(
+        message.contains("applications[fifth]: Ceph refused enabled: "),
+        "{message}"
+    );
     let object = case.object("a").await;
-    for (field, words) in [("placementGroups.count", "would mean"), ("applications[fifth]", "too many enabled applications")] {
+    for (field, words) in [
+        ("placementGroups.count", "would mean"),
+        ("applications[fifth]", "too many enabled applications"),
+    ] {
         let change = pending(&object, field).unwrap_or_else(|| panic!("{field} is pending"));
         let reason = change.reason.as_deref().unwrap_or_default();
-        assert!(reason.starts_with("Ceph refused it: ") && reason.contains(words), "{change:?}");
+        assert!(
+            reason.starts_with("Ceph refused it: ") && reason.contains(words),
+            "{change:?}"
+        );
     }
     let pool = case.its_pool("a").await;
-    assert_eq!([&pool["size"], &pool["min_size"], &pool["quota_max_objects"]], [2, 2, 7]);
+    assert_eq!(
+        [&pool["size"], &pool["min_size"], &pool["quota_max_objects"]],
+        [2, 2, 7]
+    );
     assert_eq!(pool["application_metadata"]["rbd"]["team"], "x");
     assert_eq!(pool["pg_num_target"], 4);
 
     // Nothing is sent again for another look, until something changes.
     let sent = case.sent().await.len();
     case.set("a", "noscrub", "true").await;
-    case.until_pool("a", "has the flag", |pool| pool["flags_names"].as_str().is_some_and(|flags| flags.contains("noscrub"))).await;
+    case.until_pool("a", "has the flag", |pool| {
+        pool["flags_names"]
+            .as_str()
+            .is_some_and(|flags| flags.contains("noscrub"))
+    })
+    .await;
     case.seen().await;
     assert_eq!(case.sent().await.len(), sent);
     // A person may ask for another try: each is sent once more.
@@ -122,7 +213,10 @@ async fn what_ceph_refuses() {
     })
     .await;
     let retry = case.requests("a").await;
-    assert!(retry.iter().any(|request| request.spec.retry_of.is_some()), "{retry:#?}");
+    assert!(
+        retry.iter().any(|request| request.spec.retry_of.is_some()),
+        "{retry:#?}"
+    );
 
     // And when the fields are taken back, all is well.
     case.apply("a", "{replicated: {size: 2}, applications: [{name: rbd, metadata: {team: x}}], quota: {maxObjects: 7}, \
@@ -150,8 +244,14 @@ async fn an_old_refusal_hides_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_capabilities() {
     let case = with_own_connection("caps").await;
-    let caps: Vec<&str> = super::support::CAPS.split(", ").filter(|cap| !cap.contains("set-quota")).collect();
-    let key = case.cluster().user("poolwright-few", &caps.join(", ")).await;
+    let caps: Vec<&str> = super::support::CAPS
+        .split(", ")
+        .filter(|cap| !cap.contains("set-quota"))
+        .collect();
+    let key = case
+        .cluster()
+        .user("poolwright-few", &caps.join(", "))
+        .await;
     case.world.secret(&case.client, "ceph-few", &key).await;
     let more = json!({"user": "poolwright-few", "keySecretRef": {"namespace": "poolwright-system", "name": "ceph-few"}});
     case.world.connect("caps", case.cluster(), more).await;
@@ -159,17 +259,39 @@ async fn missing_capabilities() {
     case.ready("a").await;
     case.apply("a", "{replicated: {size: 2}, applications: [{name: rbd}], quota: {maxObjects: 7}, placementGroups: {autoscale: Disabled, count: 4}}").await;
     let message = case.stalled("a", "PermissionDenied").await;
-    assert!(message.starts_with("quota.maxObjects: Ceph refused 7: "), "{message}");
+    assert!(
+        message.starts_with("quota.maxObjects: Ceph refused 7: "),
+        "{message}"
+    );
     assert!(message.contains("(code -13)"), "{message}");
-    assert!(message.contains("allow command \"osd pool set-quota\""), "{message}");
+    assert!(
+        message.contains("allow command \"osd pool set-quota\""),
+        "{message}"
+    );
     assert_eq!(case.its_pool("a").await["size"], 2);
     let object = case.object("a").await;
-    let fields: Vec<&str> = status(&object).pending.iter().map(|change| change.field.as_str()).collect();
+    let fields: Vec<&str> = status(&object)
+        .pending
+        .iter()
+        .map(|change| change.field.as_str())
+        .collect();
     assert_eq!(fields, ["quota.maxObjects"]);
 
     // As the message says.
-    case.ceph(&["auth", "caps", "client.poolwright-few", "mon", super::support::CAPS]).await;
-    case.annotate("a", "poolwright.dev/reconcile-requested-at", Some("allowed")).await;
+    case.ceph(&[
+        "auth",
+        "caps",
+        "client.poolwright-few",
+        "mon",
+        super::support::CAPS,
+    ])
+    .await;
+    case.annotate(
+        "a",
+        "poolwright.dev/reconcile-requested-at",
+        Some("allowed"),
+    )
+    .await;
     case.ready("a").await;
     assert_eq!(case.its_pool("a").await["quota_max_objects"], 7);
 }
@@ -180,29 +302,56 @@ async fn missing_capabilities() {
 async fn grants() {
     let case = with_own_connection("grants").await;
     let here = case.namespace.clone();
-    let grant = |namespaces: Value, names: Value, allow: Value| {
-        json!([{"name": "g", "namespaces": namespaces, "poolNames": names, "allow": allow}])
-    };
+    let grant = |namespaces: Value, names: Value, allow: Value| json!([{"name": "g", "namespaces": namespaces, "poolNames": names, "allow": allow}]);
     let all = || json!({"all": true});
     let both = || json!(["Create", "Update"]);
     let refused = [
         (json!([]), "grants nothing to anybody"),
-        (grant(json!({"names": ["another"]}), json!(["*"]), both()), "no grant covers namespace"),
-        (grant(json!({"selector": {"matchLabels": {"team": "b"}}}), json!(["*"]), both()), "no grant covers namespace"),
-        (grant(all(), json!(["other-*"]), both()), "covers the pool name"),
-        (grant(all(), json!([format!("{here}-?")]), both()), "covers the pool name"),
-        (grant(all(), json!(["*"]), json!(["Update"])), "no grant allows Create"),
-        (grant(all(), json!(["*"]), json!([])), "no grant allows Create"),
+        (
+            grant(json!({"names": ["another"]}), json!(["*"]), both()),
+            "no grant covers namespace",
+        ),
+        (
+            grant(
+                json!({"selector": {"matchLabels": {"team": "b"}}}),
+                json!(["*"]),
+                both(),
+            ),
+            "no grant covers namespace",
+        ),
+        (
+            grant(all(), json!(["other-*"]), both()),
+            "covers the pool name",
+        ),
+        (
+            grant(all(), json!([format!("{here}-?")]), both()),
+            "covers the pool name",
+        ),
+        (
+            grant(all(), json!(["*"]), json!(["Update"])),
+            "no grant allows Create",
+        ),
+        (
+            grant(all(), json!(["*"]), json!([])),
+            "no grant allows Create",
+        ),
     ];
     let name = "new";
-    case.world.connect("grants", case.cluster(), json!({"grants": []})).await;
+    case.world
+        .connect("grants", case.cluster(), json!({"grants": []}))
+        .await;
     case.apply(name, PLAIN).await;
     for (grants, sentence) in refused {
-        case.world.connect("grants", case.cluster(), json!({"grants": grants})).await;
+        case.world
+            .connect("grants", case.cluster(), json!({"grants": grants}))
+            .await;
         case.wait_for(sentence, LIMIT, async || {
             let object = case.object(name).await;
             let (_, reason, message) = ready(&object);
-            holds(reason == "NotGranted" && message.contains(sentence), &message)
+            holds(
+                reason == "NotGranted" && message.contains(sentence),
+                &message,
+            )
         })
         .await;
     }
@@ -211,13 +360,21 @@ async fn grants() {
     // What matches lets it through: by a label of the namespace and a pattern of the name.
     let label = format!("team={here}");
     case.kubectl(&["label", "namespace", &here, &label]).await;
-    let fits = grant(json!({"selector": {"matchLabels": {"team": here}}}), json!([format!("{here}-n?w")]), both());
-    case.world.connect("grants", case.cluster(), json!({"grants": fits})).await;
+    let fits = grant(
+        json!({"selector": {"matchLabels": {"team": here}}}),
+        json!([format!("{here}-n?w")]),
+        both(),
+    );
+    case.world
+        .connect("grants", case.cluster(), json!({"grants": fits}))
+        .await;
     case.ready(name).await;
 
     // Taken back during its life: nothing is changed any more, neither by the spec nor against drift.
     for grants in [json!([]), grant(all(), json!(["*"]), json!(["Create"]))] {
-        case.world.connect("grants", case.cluster(), json!({"grants": grants})).await;
+        case.world
+            .connect("grants", case.cluster(), json!({"grants": grants}))
+            .await;
         case.stalled(name, "NotGranted").await;
     }
     let sent = case.sent().await.len();
@@ -229,7 +386,13 @@ async fn grants() {
     let pool = case.its_pool(name).await;
     assert_eq!([&pool["size"], &pool["quota_max_objects"]], [2, 0]);
     assert_eq!(case.sent().await.len(), sent);
-    case.world.connect("grants", case.cluster(), json!({"grants": grant(all(), json!(["*"]), both())})).await;
+    case.world
+        .connect(
+            "grants",
+            case.cluster(),
+            json!({"grants": grant(all(), json!(["*"]), both())}),
+        )
+        .await;
     case.ready(name).await;
     let pool = case.its_pool(name).await;
     assert_eq!([&pool["size"], &pool["quota_max_objects"]], [3, 5]);
@@ -240,7 +403,9 @@ async fn grants() {
 async fn create_alone() {
     let case = with_own_connection("makers").await;
     let grants = json!([{"name": "g", "namespaces": {"all": true}, "allow": ["Create"]}]);
-    case.world.connect("makers", case.cluster(), json!({"grants": grants})).await;
+    case.world
+        .connect("makers", case.cluster(), json!({"grants": grants}))
+        .await;
     for name in ["a", "b", "c"] {
         case.apply(name, PLAIN).await;
     }
@@ -249,7 +414,11 @@ async fn create_alone() {
     }
     let mut names = case.pool_names().await;
     names.sort();
-    assert_eq!(names, ["a", "b", "c"].map(|name| case.pool_name(name)), "no private one is left");
+    assert_eq!(
+        names,
+        ["a", "b", "c"].map(|name| case.pool_name(name)),
+        "no private one is left"
+    );
     case.apply("a", "{replicated: {size: 2}, applications: [{name: rbd}], placementGroups: {autoscale: Disabled, count: 4}}").await;
     let message = case.stalled("a", "NotGranted").await;
     assert!(message.contains("no grant allows Update"), "{message}");
@@ -263,10 +432,13 @@ async fn a_label_grants() {
     let grants = json!([{"name": "g", "namespaces": {"selector": {"matchExpressions": [
         {"key": "team", "operator": "In", "values": [here]},
     ]}}}]);
-    case.world.connect("labels", case.cluster(), json!({"grants": grants})).await;
+    case.world
+        .connect("labels", case.cluster(), json!({"grants": grants}))
+        .await;
     case.apply("a", PLAIN).await;
     case.stalled("a", "NotGranted").await;
-    case.kubectl(&["label", "namespace", &here, &format!("team={here}")]).await;
+    case.kubectl(&["label", "namespace", &here, &format!("team={here}")])
+        .await;
     case.ready("a").await;
 }
 
@@ -287,15 +459,44 @@ async fn unsafe_sizes() {
     let case = Case::shared("unsafe").await;
     // The harm: the monitors make such a pool, and lower min_size, without a word.
     let naive = case.pool_name("naive");
-    case.ceph(&["osd", "pool", "create", &naive, "2", "2", "replicated", "--size", "1", "--autoscale-mode", "off"]).await;
+    case.ceph(&[
+        "osd",
+        "pool",
+        "create",
+        &naive,
+        "2",
+        "2",
+        "replicated",
+        "--size",
+        "1",
+        "--autoscale-mode",
+        "off",
+    ])
+    .await;
     let pool = case.pool_called(&naive).await.expect("it is made");
     assert_eq!([&pool["size"], &pool["min_size"]], [1, 1]);
 
     let table = [
-        ("one", "{replicated: {size: 1}, applications: [{name: rbd}]}", "size: a pool of size 1 loses data"),
-        ("two-one", "{replicated: {size: 2}, minSize: 1, applications: [{name: rbd}]}", "minSize: minSize 1 acknowledges writes that only one OSD holds"),
-        ("three-one", "{replicated: {size: 3}, minSize: 1, applications: [{name: rbd}]}", "not set on a pool of size 3"),
-        ("default-one", "{replicated: {}, minSize: 1, applications: [{name: rbd}]}", "minSize: minSize 1 acknowledges"),
+        (
+            "one",
+            "{replicated: {size: 1}, applications: [{name: rbd}]}",
+            "size: a pool of size 1 loses data",
+        ),
+        (
+            "two-one",
+            "{replicated: {size: 2}, minSize: 1, applications: [{name: rbd}]}",
+            "minSize: minSize 1 acknowledges writes that only one OSD holds",
+        ),
+        (
+            "three-one",
+            "{replicated: {size: 3}, minSize: 1, applications: [{name: rbd}]}",
+            "not set on a pool of size 3",
+        ),
+        (
+            "default-one",
+            "{replicated: {}, minSize: 1, applications: [{name: rbd}]}",
+            "minSize: minSize 1 acknowledges",
+        ),
     ];
     for (name, spec, _) in table {
         case.apply(name, spec).await;
@@ -303,7 +504,10 @@ async fn unsafe_sizes() {
     for (name, _, sentence) in table {
         let message = case.stalled(name, "Unsafe").await;
         assert!(message.contains(sentence), "{message}");
-        assert!(message.contains("not supported by this release"), "no token is promised: {message}");
+        assert!(
+            message.contains("not supported by this release"),
+            "no token is promised: {message}"
+        );
         assert!(case.ceph_pool(name).await.is_none());
     }
     assert_eq!(case.sent().await, Vec::<Value>::new());
@@ -329,7 +533,11 @@ async fn keys_of_others_are_left_alone() {
     case.apply("a", PLAIN).await;
     case.ready("a").await;
     let pool = case.pool_name("a");
-    case.hand_all(&[tag(&pool, "their key", "their value"), tag(&pool, "theirs", "1")]).await;
+    case.hand_all(&[
+        tag(&pool, "their key", "their value"),
+        tag(&pool, "theirs", "1"),
+    ])
+    .await;
     case.hand(&MonCommand::ApplicationEnable {
         pool: PoolName::new(&*pool),
         application: "other".to_owned(),
@@ -339,7 +547,10 @@ async fn keys_of_others_are_left_alone() {
     case.looked("a").await;
     case.ready("a").await;
     let pool = case.its_pool("a").await;
-    assert_eq!(pool["application_metadata"]["rbd"]["their key"], "their value");
+    assert_eq!(
+        pool["application_metadata"]["rbd"]["their key"],
+        "their value"
+    );
     assert_eq!(pool["application_metadata"]["rbd"]["theirs"], "1");
     assert_eq!(pool["application_metadata"]["other"], json!({}));
 }

@@ -30,7 +30,10 @@ pub(crate) async fn slow() -> (Arc<World>, Arc<Ceph>) {
     let start = || async {
         let options = [("PROPOSE_INTERVAL", ""), ("MIN_WAIT", ""), ("OSDS", "2")];
         let ceph = Arc::new(Ceph::own(&options).await);
-        World::shared().await.connect("slow", &ceph, json!({})).await;
+        World::shared()
+            .await
+            .connect("slow", &ceph, json!({}))
+            .await;
         ceph
     };
     let ceph = Arc::clone(SLOW.get_or_init(start).await);
@@ -108,7 +111,10 @@ pub(crate) fn status(object: &CephPool) -> &CephPoolStatus {
 
 /// What is pending for a field.
 pub(crate) fn pending<'a>(object: &'a CephPool, field: &str) -> Option<&'a PendingChange> {
-    status(object).pending.iter().find(|change| change.field == field)
+    status(object)
+        .pending
+        .iter()
+        .find(|change| change.field == field)
 }
 
 /// The reason and message of an object's Ready.
@@ -132,7 +138,9 @@ impl Case {
         let log = self.cluster().dir().join("log/cluster.log");
         let text = self
             .wait_for("the monitors have written their log", LIMIT, async || {
-                let text = String::from_utf8_lossy(&std::fs::read(&log).expect("the monitors' log")).into_owned();
+                let text =
+                    String::from_utf8_lossy(&std::fs::read(&log).expect("the monitors' log"))
+                        .into_owned();
                 if text.contains(&marker) {
                     Ok(text)
                 } else {
@@ -145,8 +153,12 @@ impl Case {
             .filter(|line| line.contains("entity='client.poolwright") && line.ends_with("dispatch"))
             .filter(|line| line.contains(&prefix))
             .map(|line| {
-                let (from, to) = (line.find('{').expect("a command"), line.rfind('}').expect("its end"));
-                serde_json::from_str(&line[from..=to]).unwrap_or_else(|error| panic!("{line}: {error}"))
+                let (from, to) = (
+                    line.find('{').expect("a command"),
+                    line.rfind('}').expect("its end"),
+                );
+                serde_json::from_str(&line[from..=to])
+                    .unwrap_or_else(|error| panic!("{line}: {error}"))
             })
             .collect()
     }
@@ -164,7 +176,10 @@ impl Case {
     /// Waits until the controller knows the cluster as it is now.
     pub(crate) async fn seen(&self) {
         let epoch = self.epoch().await;
-        let metric = format!("poolwright_view_epoch{{connection=\"{}\"}}", self.connection());
+        let metric = format!(
+            "poolwright_view_epoch{{connection=\"{}\"}}",
+            self.connection()
+        );
         self.wait_for("the controller knows the newest map", LIMIT, async || {
             let metrics = self.world.controller_metrics().await;
             #[expect(clippy::cast_precision_loss, reason = "epochs are small")]
@@ -181,7 +196,8 @@ impl Case {
     pub(crate) async fn looked(&self, name: &str) -> CephPool {
         self.seen().await;
         let token = format!("look-{}", number());
-        self.annotate(name, "poolwright.dev/reconcile-requested-at", Some(&token)).await;
+        self.annotate(name, "poolwright.dev/reconcile-requested-at", Some(&token))
+            .await;
         self.until(name, "looked at", |object| {
             object
                 .status
@@ -193,25 +209,42 @@ impl Case {
 
     /// A pool of any name, as `osd dump` has it.
     pub(crate) async fn pool_called(&self, name: &str) -> Option<Value> {
-        pools_of(&self.dump().await).find(|pool| pool["pool_name"] == name).cloned()
+        pools_of(&self.dump().await)
+            .find(|pool| pool["pool_name"] == name)
+            .cloned()
     }
 
     /// The entry of a `CephPool`'s pool, which has to be there.
     pub(crate) async fn its_pool(&self, name: &str) -> Value {
-        self.ceph_pool(name).await.unwrap_or_else(|| panic!("no pool of {name}"))
+        self.ceph_pool(name)
+            .await
+            .unwrap_or_else(|| panic!("no pool of {name}"))
     }
 
     /// The entry of a `CephPool`'s pool, when its placement groups are there.
     pub(crate) async fn made(&self, name: &str) -> Value {
-        let creating = |pool: &Value| pool["flags_names"].as_str().is_some_and(|flags| flags.contains("creating"));
+        let creating = |pool: &Value| {
+            pool["flags_names"]
+                .as_str()
+                .is_some_and(|flags| flags.contains("creating"))
+        };
         self.until_pool(name, "made", |pool| !creating(pool)).await
     }
 
     /// Waits until the pool of a `CephPool` is so.
-    pub(crate) async fn until_pool(&self, name: &str, what: &str, mut so: impl FnMut(&Value) -> bool) -> Value {
+    pub(crate) async fn until_pool(
+        &self,
+        name: &str,
+        what: &str,
+        mut so: impl FnMut(&Value) -> bool,
+    ) -> Value {
         self.wait_for(&format!("pool of {name}: {what}"), LIMIT, async || {
             let pool = self.ceph_pool(name).await.ok_or("no pool")?;
-            if so(&pool) { Ok(pool) } else { Err(pool.to_string()) }
+            if so(&pool) {
+                Ok(pool)
+            } else {
+                Err(pool.to_string())
+            }
         })
         .await
     }
