@@ -97,6 +97,9 @@ pub enum Error {
     /// An instance ID that cannot stand in a mark.
     #[error("instance ID {0:?} must be 1 to 63 letters, digits, dots, dashes or underscores")]
     InstanceId(String),
+    /// The CephRequests that an earlier process left cannot be read.
+    #[error("cannot read the CephRequests")]
+    Requests(#[source] Box<kube::Error>),
     /// The objects were not listed in time.
     #[error("the CephPools, ClusterConnections or namespaces could not be listed within {} s; see the log", FIRST_LIST.as_secs())]
     FirstList,
@@ -151,7 +154,17 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         Some(Err(_)) => return Err(Error::FirstList),
     }
     let pools = watching.pools;
-    pools.end_orphans().await;
+    match or_shutdown(
+        tokio::time::timeout(FIRST_LIST, pools.take_over()),
+        &shutdown,
+    )
+    .await
+    {
+        None => return Ok(()),
+        Some(Ok(done)) => done.map_err(|source| Error::Requests(Box::new(source)))?,
+        Some(Err(_)) => return Err(Error::FirstList),
+    }
+    pools.connecting();
     let connections = tokio::spawn(connection::run(
         ConnectionContext {
             client,
@@ -361,7 +374,7 @@ async fn look_after_pools(
                 let gone: ObjectRef<GuardedPool> = ObjectRef::new(&gone.name)
                     .within(gone.namespace.as_deref().unwrap_or_default());
                 let left = objects.get(&gone).and_then(|object| object.uid());
-                pools.forget(&gone, left.as_deref()).await;
+                pools.forget(&gone, left.as_deref());
             }
             // Told already, with the object's name, by the error policy.
             Err(ControllerError::ReconcilerFailed(..)) => {}

@@ -182,22 +182,22 @@ reasons! {
     ConnectionNotFound: "There is no ClusterConnection of the name.", "Create it, or correct connectionRef.name.";
     NotGranted: "No grant of the connection covers this namespace, pool name and operation.", "Ask the owner of the ClusterConnection for a grant.";
     Conflict: "An older CephPool claims the same pool.", "Delete one of the two objects, or give one another poolName.";
-    Unsafe: "The change could cost data: a single copy, minSize below the safe value, or data that would move.", "Choose a safe value, or confirm the step with the token in the message.";
+    Unsafe: "The change could cost data: a single copy, minSize below the safe value, or data that would move.", "Choose a safe value.";
     // The pool.
-    PoolExists: "A pool of this name exists that this object did not make.", "Choose another poolName, or set adoptionPolicy: IfUnowned.";
-    PoolMissing: "The pool that this object kept is gone; it is never silently made again.", "Restore it, delete the object, or confirm with the token in the message.";
-    PoolReplaced: "The pool of this name is another one than before.", "Find out who replaced it; delete the object, or let it adopt the new pool.";
-    OwnedByAnother: "The pool carries the mark of another owner.", "Leave it to its owner, or take it over with a grant TakeOver and the token in the message.";
+    PoolExists: "A pool of this name exists that this object did not make.", "Choose another poolName.";
+    PoolMissing: "The pool that this object kept is gone; it is never silently made again.", "Find out who removed it; the message says how to have a new, empty pool.";
+    PoolReplaced: "The pool of this name is another one than before.", "Find out who replaced it; then delete the object, or restore the pool.";
+    OwnedByAnother: "The pool carries the mark of another owner.", "Leave it to its owner, or choose another poolName.";
     Contested: "Somebody else keeps changing a field that is declared here.", "Find out who (the message names the field), and let one of the two manage it.";
     NotConverging: "After the longest allowed number of rounds there was still something to do.", "Look at status.pending and the request's commands; report it.";
     StretchMode: "The cluster is in stretch mode, where the monitors set size, min_size and rule.", "Take these fields out of the spec.";
     Blocked: "A flag of the pool or a setting of the cluster forbids the change.", "Lift what the message names, or take the field out.";
     CannotPlace: "The CRUSH rule cannot place so many copies or chunks.", "Choose a smaller size, another failure domain, or add hosts or OSDs.";
-    NotEmpty: "The pool is not proven empty.", "Remove what is in it, or confirm the loss with the token in the message.";
+    NotEmpty: "The pool is not proven empty.", "Remove what is in it.";
     DeletionBlocked: "The object is deleted, and its pool can neither be removed nor let go.", "Do what the message says, or set deletionPolicy: Retain to keep the pool.";
     // Ceph's answers.
     Rejected: "Ceph refused a command; the message has its words.", "Change the field that the message names.";
-    PermissionDenied: "The Ceph user is not allowed to send a command.", "Give it the capability that the message names; see poolwright permissions.";
+    PermissionDenied: "The Ceph user is not allowed to send a command.", "Give it the capability that the message names.";
     LimitReached: "A limit of the cluster, such as placement groups per OSD, does not allow it.", "Ask for less, raise the limit, or add OSDs.";
     // The cluster.
     Unreachable: "No monitor answers.", "Check spec.monitors, the network and the cluster.";
@@ -206,7 +206,7 @@ reasons! {
     InvalidConfiguration: "The Ceph client does not accept the monitors, the key or an option.", "Correct what the message names.";
     LibraryMissing: "librados could not be loaded.", "Install librados2 where the controller runs.";
     FsidMismatch: "Another cluster answers than the one this connection belongs to; nothing is sent to it.", "Correct spec.monitors; for a new cluster make a new ClusterConnection.";
-    EpochWentBack: "The cluster's OSD map is older than one seen before, as after a restored backup; nothing is sent.", "Make sure the cluster is what it should be, then confirm with the token in the message.";
+    EpochWentBack: "The cluster's OSD map is older than one seen before, as after a restored backup; nothing is sent.", "Make sure the cluster is what it should be; work goes on when its epochs have passed the recorded one.";
     MapUnreadable: "The OSD map could not be decoded; nothing is sent.", "Upgrade Poolwright, or report the release of the cluster.";
 }
 

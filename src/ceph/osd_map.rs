@@ -80,10 +80,18 @@ pub struct PlacementGroups {
 
 impl PlacementGroups {
     /// Whether all numbers have reached their targets.
+    ///
+    /// `pgp_num` never exceeds `pg_num`, though its target can: it was set apart by somebody, and
+    /// `pg_num` went below it later.
     pub const fn settled(&self) -> bool {
+        let pgp_target = if self.pgp_num_target < self.pg_num_target {
+            self.pgp_num_target
+        } else {
+            self.pg_num_target
+        };
         self.pg_num == self.pg_num_target
             && self.pg_num_pending == self.pg_num_target
-            && self.pgp_num == self.pgp_num_target
+            && self.pgp_num == pgp_target
     }
 }
 

@@ -5,14 +5,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use super::file::{WriteError, is_paused};
 use super::pools::{PoolEntry, Pools, verb};
 use super::status::{self, Inputs, Standing};
 use super::{record, requests};
+use crate::api::v1alpha1::Management;
 use crate::metrics::RunGuard;
 use crate::request::journal::{Entry, Journal, JournalError};
 use crate::request::work::PoolKey;
+
+/// Nothing that is written down before a round takes longer.
+const WRITE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Writes down what a run of one pool is about to do.
 #[derive(Debug)]
@@ -47,6 +52,23 @@ impl std::fmt::Debug for PoolEntry {
 #[async_trait]
 impl Journal for PoolJournal {
     async fn before_round(&self, entry: Entry<'_>) -> Result<(), JournalError> {
+        // The client retries for minutes, and a dead connection hangs for longer: the object's file would stay locked.
+        timeout(WRITE_LIMIT, self.write_down(entry))
+            .await
+            .unwrap_or_else(|_| {
+                Err(JournalError::Unavailable(
+                    "the API server did not answer".to_owned(),
+                ))
+            })
+    }
+
+    fn after_round(&self, took: Duration) {
+        self.pools.metrics.round(took);
+    }
+}
+
+impl PoolJournal {
+    async fn write_down(&self, entry: Entry<'_>) -> Result<(), JournalError> {
         let moved = |what: &str| JournalError::Moved(what.to_owned());
         let mut file = self.entry.file.lock().await;
         let object = Arc::clone(file.object());
@@ -68,16 +90,22 @@ impl Journal for PoolJournal {
             .registry
             .session(&object.spec.connection_ref.name)
             .map_err(|none| JournalError::Unavailable(none.message))?;
-        if !self.discard {
-            self.pools
-                .granted(
-                    &session,
-                    &self.key.namespace,
-                    &entry.wish.pool,
-                    verb(entry.found.is_some_and(|found| found.published)),
-                )
-                .map_err(JournalError::Refused)?;
+        if session.spec.management == Management::Observe {
+            return Err(moved("its connection only observes now"));
         }
+        if !self.pools.knows_namespace(&self.key.namespace) {
+            return Err(JournalError::Unavailable(
+                "the labels of its namespace are not known yet".to_owned(),
+            ));
+        }
+        self.pools
+            .granted(
+                &session,
+                &self.key.namespace,
+                &entry.wish.pool,
+                verb(entry.found.is_some_and(|found| found.published)),
+            )
+            .map_err(JournalError::Refused)?;
         let wanted = &entry.wish.record;
         file.write_metadata(record::annotation(wanted).as_deref(), wanted.unpublished)
             .await
@@ -114,10 +142,6 @@ impl Journal for PoolJournal {
             self.entry.side().recorded.insert(entry.request.id.clone());
         }
         Ok(())
-    }
-
-    fn after_round(&self, took: Duration) {
-        self.pools.metrics.round(took);
     }
 }
 

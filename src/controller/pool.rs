@@ -34,9 +34,10 @@ use super::status::{self, Inputs, Standing};
 use super::{chain, record, requests};
 use crate::api::conditions::{self, ConditionType};
 use crate::api::crd::Kind;
-use crate::api::v1alpha1::{ANNOTATION_POOL, CephPool, CephPoolStatus, Operation};
+use crate::api::v1alpha1::{ANNOTATION_POOL, CephPool, CephPoolStatus, FINALIZER_POOL, Operation};
 use crate::metrics::ReconcileOutcome;
 use crate::request::user_request::UserRequest;
+use crate::request::wish::Record;
 use crate::request::work::PoolKey;
 
 /// Nothing in one look takes longer: the client's own retries could hang for minutes.
@@ -183,6 +184,29 @@ async fn write(subject: &Subject<'_>, look: Look) -> Result<Action, Error> {
         // What was found out is about a spec that is no more.
         return Err(WriteError::Moved.into());
     }
+    // A run may have written down more than this look knew of. What it knows is always the newer.
+    let known = work.state().record.clone();
+    let look = Look {
+        record: look.record.map(|record| known.unwrap_or(record)),
+        ..look
+    };
+    let metadata = look.record.as_ref().map(|record| {
+        let finalizer = match object.metadata.deletion_timestamp {
+            Some(_) => look.finalizer,
+            None => record.unpublished,
+        };
+        (annotation(record, file.object()), finalizer)
+    });
+    if let Some((annotation, finalizer)) = &metadata {
+        // The identity stands in the annotation before the status says Ready; the finalizer goes last.
+        let has = file
+            .object()
+            .finalizers()
+            .iter()
+            .any(|name| name == FINALIZER_POOL);
+        file.write_metadata(annotation.as_deref(), *finalizer || has)
+            .await?;
+    }
     let status = status_of(subject, file.object(), &look, now);
     let before = file.object().status.clone();
     file.write_status(status.clone()).await?;
@@ -192,14 +216,8 @@ async fn write(subject: &Subject<'_>, look: Look) -> Result<Action, Error> {
             .iter()
             .any(|ended| ended.id == request.id && request.is_complete())
     });
-    if let Some(record) = &look.record {
-        let present = file.object().annotations().get(ANNOTATION_POOL).cloned();
-        let annotation = match record::annotation(record) {
-            Some(annotation) => Some(annotation),
-            None if record.identity.is_none() => None,
-            None => present,
-        };
-        file.write_metadata(annotation.as_deref(), look.finalizer)
+    if let Some((annotation, finalizer)) = metadata {
+        file.write_metadata(annotation.as_deref(), finalizer)
             .await?;
     }
     let object = Arc::clone(file.object());
@@ -223,6 +241,15 @@ async fn write(subject: &Subject<'_>, look: Look) -> Result<Action, Error> {
     }))
 }
 
+/// The identity annotation: what is recorded, nothing where there is no pool, and else what stands there.
+fn annotation(record: &Record, object: &CephPool) -> Option<String> {
+    match record::annotation(record) {
+        Some(annotation) => Some(annotation),
+        None if record.identity.is_none() => None,
+        None => object.annotations().get(ANNOTATION_POOL).cloned(),
+    }
+}
+
 /// The status that a look asks for.
 fn status_of(
     subject: &Subject<'_>,
@@ -232,7 +259,15 @@ fn status_of(
 ) -> CephPoolStatus {
     let (newest, rejections) = {
         let state = subject.work.state();
-        (state.newest().cloned(), state.rejections.clone())
+        // An older request that only waits for placement groups to follow is not the last change.
+        let told = object
+            .status
+            .as_ref()
+            .and_then(|status| status.request_id.as_ref());
+        let newest = state.newest();
+        let newest =
+            newest.filter(|newest| !newest.following || told.is_none_or(|told| *told == newest.id));
+        (newest.cloned(), state.rejections.clone())
     };
     let (refresh_observed, corrected) = {
         let side = subject.entry.side();
@@ -288,15 +323,13 @@ async fn finish(
     object: &CephPool,
     request: &UserRequest,
 ) -> Result<(), Error> {
-    if entry.side().recorded.contains(&request.id) {
-        requests::complete(&pools.client, object, request)
-            .await
-            .map_err(|source| Error::Request {
-                what: "complete",
-                id: request.id.clone(),
-                source: Box::new(source),
-            })?;
-    }
+    requests::complete(&pools.client, object, request)
+        .await
+        .map_err(|source| Error::Request {
+            what: "complete",
+            id: request.id.clone(),
+            source: Box::new(source),
+        })?;
     if let Some(outcome) = request.outcome {
         pools.metrics.request(request.operation, outcome);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ use super::file::PoolFile;
 use super::registry::{Registry, Session};
 use super::requests;
 use crate::api::conditions::{self, ConditionType};
-use crate::api::v1alpha1::{CephPool, PoolReference, Verb};
+use crate::api::v1alpha1::{CephPool, CephRequest, PoolReference, Verb};
 use crate::ceph::types::PoolName;
 use crate::metrics::Metrics;
 use crate::request::collection::RequestCollection;
@@ -25,6 +25,9 @@ use crate::request::ownership::Owner;
 use crate::request::refusal::Refusal;
 use crate::request::user_request::UserRequest;
 use crate::request::work::PoolKey;
+
+/// How long ending the requests of an object that is gone may take.
+const ORPHANS: Duration = Duration::from_secs(60);
 
 /// A pool as it is watched: one that does not parse must not blind us to the others.
 pub type GuardedPool = DeserializeGuard<CephPool>;
@@ -47,8 +50,10 @@ pub struct Pools {
     pub recorder: Recorder,
     /// Counts.
     pub metrics: Metrics,
-    /// When the process began to look: connections are not there at once.
-    pub started: Instant,
+    /// When connections began to be looked at.
+    connecting_since: OnceLock<Instant>,
+    /// Open requests that an earlier process left, by the uid of their pools.
+    left_open: OnceLock<Mutex<HashMap<String, Vec<CephRequest>>>>,
     entries: Mutex<HashMap<PoolKey, Arc<PoolEntry>>>,
 }
 
@@ -126,7 +131,8 @@ impl Pools {
             instance,
             recorder,
             metrics,
-            started: Instant::now(),
+            connecting_since: OnceLock::new(),
+            left_open: OnceLock::new(),
             entries: Mutex::default(),
         }
     }
@@ -160,8 +166,9 @@ impl Pools {
 
     /// Forgets the objects of this name that are gone: all but the one with the uid that is left.
     ///
-    /// Their open requests end as failed: there is nobody left to end them.
-    pub async fn forget(&self, object: &ObjectRef<GuardedPool>, left: Option<&str>) {
+    /// Their open requests end as failed: there is nobody left to end them. That takes calls to the API server,
+    /// which nobody waits for.
+    pub fn forget(&self, object: &ObjectRef<GuardedPool>, left: Option<&str>) {
         let namespace = object.namespace.as_deref().unwrap_or_default();
         let gone: Vec<PoolKey> = self
             .entries()
@@ -173,30 +180,72 @@ impl Pools {
             })
             .cloned()
             .collect();
-        let any = !gone.is_empty();
         for key in gone {
             self.entries().remove(&key);
             self.collection.forget(&key);
-        }
-        if any {
-            self.end_orphans().await;
+            let client = self.client.clone();
+            tokio::spawn(async move {
+                let ending = requests::fail_orphans(&client, &key.namespace, &key.uid);
+                match tokio::time::timeout(ORPHANS, ending).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::warn!(
+                        pool = %key,
+                        error = super::chain(&error),
+                        "cannot end the requests of an object that is gone"
+                    ),
+                    Err(_) => tracing::warn!(
+                        pool = %key,
+                        "the requests of an object that is gone are not ended: the API server does not answer"
+                    ),
+                }
+            });
         }
     }
 
-    /// Ends the requests of objects that are gone, also of those that went while no controller ran.
-    pub async fn end_orphans(&self) {
-        let exists = |namespace: &str, pool: &PoolReference| {
-            let object = self
-                .objects
-                .get(&ObjectRef::new(&pool.name).within(namespace));
-            object.is_some_and(|object| object.uid().as_deref() == Some(pool.uid.as_str()))
-        };
-        if let Err(error) = requests::fail_orphans(&self.client, exists, Timestamp::now()).await {
-            tracing::warn!(
-                error = super::chain(&error),
-                "cannot end the requests of objects that are gone"
-            );
+    /// Connections are looked at from now on.
+    pub fn connecting(&self) {
+        let _ = self.connecting_since.set(Instant::now());
+    }
+
+    /// Whether connections have been looked at for less than this.
+    pub fn just_started(&self, limit: Duration) -> bool {
+        let since = self.connecting_since.get();
+        since.is_none_or(|since| since.elapsed() < limit)
+    }
+
+    /// Whether the labels of a namespace are known.
+    pub fn knows_namespace(&self, namespace: &str) -> bool {
+        self.namespaces.get(&ObjectRef::new(namespace)).is_some()
+    }
+
+    /// The open requests that an earlier process left for a pool; `None` while they have not been read.
+    pub fn take_left_open(&self, uid: &str) -> Option<Vec<CephRequest>> {
+        let left = self.left_open.get()?;
+        let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(left.remove(uid).unwrap_or_default())
+    }
+
+    /// Reads what an earlier process left, and ends what belongs to objects that are gone.
+    pub async fn take_over(&self) -> Result<(), kube::Error> {
+        let mut left: HashMap<String, Vec<CephRequest>> = HashMap::new();
+        for request in requests::unfinished(&self.client).await? {
+            let pool = &request.spec.pool_ref;
+            let namespace = request.namespace().unwrap_or_default();
+            if self.exists(&namespace, pool) {
+                left.entry(pool.uid.clone()).or_default().push(request);
+            } else {
+                requests::fail_orphan(&self.client, &request, Timestamp::now()).await;
+            }
         }
+        let _ = self.left_open.set(Mutex::new(left));
+        Ok(())
+    }
+
+    fn exists(&self, namespace: &str, pool: &PoolReference) -> bool {
+        let object = self
+            .objects
+            .get(&ObjectRef::new(&pool.name).within(namespace));
+        object.is_some_and(|object| object.uid().as_deref() == Some(pool.uid.as_str()))
     }
 
     /// The owner that the mark of an object's pool names.

@@ -22,6 +22,8 @@ use crate::request::user_request::{SentCommand, SentRound, UserRequest};
 
 /// The label that finds the requests of an object, also when it was made again under its name.
 pub const POOL_UID_LABEL: &str = "poolwright.dev/pool-uid";
+/// How many are read at once.
+const PAGE: u32 = 500;
 /// How many completed requests of a pool are kept.
 const KEPT: usize = 10;
 /// How long each is kept at least.
@@ -226,41 +228,68 @@ fn time(time: Option<&Time>) -> Timestamp {
     time.map_or(Timestamp::UNIX_EPOCH, |time| time.0)
 }
 
-/// Ends the records of requests whose object is gone, as `Failed`.
-pub async fn fail_orphans(
-    client: &Client,
-    exists: impl Fn(&str, &PoolReference) -> bool,
-    now: Timestamp,
-) -> Result<usize, kube::Error> {
+/// All requests that have not ended, page by page.
+pub async fn unfinished(client: &Client) -> Result<Vec<CephRequest>, kube::Error> {
     let all: Api<CephRequest> = Api::all(client.clone());
+    let mut found = Vec::new();
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let list = all.list(&page).await?;
+        found.extend(
+            list.items
+                .into_iter()
+                .filter(|request| !is_complete(request)),
+        );
+        match list.metadata.continue_ {
+            Some(next) if !next.is_empty() => page.continue_token = Some(next),
+            _ => return Ok(found),
+        }
+    }
+}
+
+fn is_complete(request: &CephRequest) -> bool {
+    let state = request.status.as_ref().map(|status| status.state);
+    state == Some(RequestState::Complete)
+}
+
+/// Ends the records of an object that is gone.
+pub async fn fail_orphans(client: &Client, namespace: &str, uid: &str) -> Result<(), kube::Error> {
+    let api: Api<CephRequest> = Api::namespaced(client.clone(), namespace);
+    let found = api
+        .list(&ListParams::default().labels(&format!("{POOL_UID_LABEL}={uid}")))
+        .await?;
+    for request in found.items.iter().filter(|request| !is_complete(request)) {
+        fail_orphan(client, request, Timestamp::now()).await;
+    }
+    Ok(())
+}
+
+/// Ends the record of a request whose object is gone, as `Failed`. One that cannot be ended does not keep the others.
+pub async fn fail_orphan(client: &Client, request: &CephRequest, now: Timestamp) {
     let parameters = PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
     };
-    let mut ended = 0;
-    for request in all.list(&ListParams::default()).await?.items {
-        let state = request.status.as_ref().map(|status| status.state);
-        let namespace = request.namespace().unwrap_or_default();
-        if state == Some(RequestState::Complete) || exists(&namespace, &request.spec.pool_ref) {
-            continue;
-        }
-        let patch = Patch::Merge(json!({"status": {
-            "state": RequestState::Complete,
-            "outcome": Outcome::Failed,
-            "error": "the CephPool is gone",
-            "completedAt": second(now),
-        }}));
-        let api: Api<CephRequest> = Api::namespaced(client.clone(), &namespace);
-        match api
-            .patch_status(&request.name_any(), &parameters, &patch)
-            .await
-        {
-            Ok(_) => ended += 1,
-            Err(kube::Error::Api(answer)) if answer.is_not_found() => {}
-            Err(error) => return Err(error),
-        }
+    let patch = Patch::Merge(json!({"status": {
+        "state": RequestState::Complete,
+        "outcome": Outcome::Failed,
+        "error": "the CephPool is gone",
+        "completedAt": second(now),
+    }}));
+    let namespace = request.namespace().unwrap_or_default();
+    let api: Api<CephRequest> = Api::namespaced(client.clone(), &namespace);
+    match api
+        .patch_status(&request.name_any(), &parameters, &patch)
+        .await
+    {
+        Ok(_) => {}
+        Err(kube::Error::Api(answer)) if answer.is_not_found() => {}
+        Err(error) => tracing::warn!(
+            request = request.name_any(),
+            error = super::chain(&error),
+            "cannot end the request of an object that is gone"
+        ),
     }
-    Ok(ended)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::ceph::view::ClusterView;
 const REMEMBERED_POLLS: usize = 32;
 /// An epoch lower than one seen before is believed after this long: of several monitors one
 /// may be behind for a moment, and a restored cluster stays behind.
-const WENT_BACK_AFTER: Duration = Duration::from_secs(2);
+const WENT_BACK_AFTER: Duration = Duration::from_secs(10);
 /// A read that failed is not tried again sooner, whoever waits, nor later.
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 

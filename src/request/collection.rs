@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::executor::{Access, run};
 use super::journal::Journal;
-use super::work::{PoolKey, PoolWork};
+use super::work::{PoolKey, PoolWork, RunEnd};
 
 /// The work on all pools. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -96,7 +96,15 @@ struct Finish {
 
 impl Drop for Finish {
     fn drop(&mut self) {
-        self.work.state().running = false;
+        {
+            let mut state = self.work.state();
+            state.running = false;
+            if state.end.is_none() {
+                state.end = Some(RunEnd::Later(
+                    "the run ended unexpectedly; see the log".to_owned(),
+                ));
+            }
+        }
         // Nobody listens any more only when the process ends.
         let _ = self.ended.send(self.key.clone());
     }

@@ -20,7 +20,7 @@ use super::preview::MAX_ROUNDS;
 use super::refusal::Refusal;
 use super::registry::{ObjectType, factory};
 use super::rejection::Rejection;
-use super::round::{Round, Step};
+use super::round::{POOL_FIELD, Round, Step};
 use super::user_request::{SentCommand, SentRound, UserRequest};
 use super::wish::Wish;
 use super::work::{PoolWork, RunEnd};
@@ -33,6 +33,8 @@ use crate::monitor::{ClusterMonitor, NotUsable};
 
 /// A view that was not confirmed for so long is not acted on.
 const VIEW_AGE: Duration = Duration::from_secs(5);
+/// How long a run that may not go on waits before it ends, so that it does not begin again at once.
+const MOVED_PAUSE: Duration = Duration::from_millis(200);
 /// How often a view that is being read is looked for.
 const VIEW_LOOK: Duration = Duration::from_millis(10);
 /// A late `application set` would miss the name that the rename takes away.
@@ -95,15 +97,19 @@ async fn rounds(
             None
         };
         let request = submitted(work, access, &round);
-        journal
+        let recorded = journal
             .before_round(Entry {
                 wish: &wish,
                 request: &request,
                 round: &round,
                 found: next.found.as_ref(),
             })
-            .await
-            .map_err(RunEnd::from)?;
+            .await;
+        if let Err(error) = recorded {
+            // What somebody else just wrote comes with the watch in a moment.
+            sleep(MOVED_PAUSE).await;
+            return Err(error.into());
+        }
         // Writing it down took a while: what was true must still be.
         let view = access.view().await?;
         let pool = next.found.as_ref().map(|found| found.identity.id);
@@ -167,7 +173,7 @@ fn plan(work: &PoolWork, access: &Access, view: &ClusterView) -> Result<(Arc<Wis
         .unwrap_or_else(|| newest.record.clone());
     // A private pool that is gone is forgotten: the next one gets a name never used before, so
     // that a late command for the old name cannot mean it.
-    if record.unpublished
+    if record.never_published()
         && let Some(identity) = &record.identity
         && view.identified(identity).is_none()
     {
@@ -187,6 +193,18 @@ fn plan(work: &PoolWork, access: &Access, view: &ClusterView) -> Result<(Arc<Wis
     };
     let mut wish = next.advance(wish);
     wish.record.applied.extend(wish.fields());
+    for step in &next.round.steps {
+        match step.command {
+            // From now on the pool may have its real name, and be in use, whatever the reply says.
+            MonCommand::PoolRename { .. } => {
+                wish.record.applied.insert(POOL_FIELD.to_owned());
+            }
+            MonCommand::PoolRemove { .. } => {
+                wish.record.applied.remove(POOL_FIELD);
+            }
+            _ => {}
+        }
+    }
     state.record = Some(wish.record.clone());
     Ok((Arc::new(wish), next))
 }

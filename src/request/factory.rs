@@ -61,7 +61,7 @@ impl Next {
         }
         if self.round.creates() {
             record.unpublished = true;
-            record.private_base = Some(wish.pool.clone());
+            record.private_base.get_or_insert_with(|| wish.pool.clone());
         }
         wish
     }

@@ -102,6 +102,14 @@ fn create(wish: &Wish) -> Next {
              add one to spec.applications, such as rbd",
         ));
     }
+    if wish.pool.as_str().starts_with('.') {
+        return Next::refused(Refusal::new(
+            Reason::Unsupported,
+            Some(POOL_FIELD),
+            "names that begin with a dot are Ceph's own, and newer monitors answer that they made such a pool \
+             without making it; choose another poolName",
+        ));
+    }
     let minimum = wish.asked_integer(&settings::PG_NUM_MIN);
     let maximum = wish.asked_integer(&settings::PG_NUM_MAX);
     let pg_num = wish

@@ -209,6 +209,13 @@ impl UserRequest {
         }
     }
 
+    /// The generation by which it was superseded has a request of its own.
+    pub fn name_successor(&mut self, generation: i64, id: &str) {
+        if self.error == Some(superseded_by(generation)) {
+            self.error = Some(format!("superseded by request {id}"));
+        }
+    }
+
     /// Looks at a newer view. Returns whether the request ended by it.
     pub fn observe(&mut self, seen: Observation<'_>, now: Timestamp) -> bool {
         if self.is_complete()
@@ -235,15 +242,11 @@ impl UserRequest {
         let overtaken = seen.generation > self.generation
             && (open.iter().any(|(mine, now)| mine != now) || self.is_unwanted(&seen));
         if overtaken {
-            let by = seen.newest.map_or_else(
-                || format!("generation {}", seen.generation),
-                |id| format!("request {id}"),
-            );
-            self.end(
-                Outcome::Superseded,
-                Some(format!("superseded by {by}")),
-                now,
-            );
+            let words = superseded_by(seen.generation);
+            self.end(Outcome::Superseded, Some(words), now);
+            if let Some(id) = seen.newest {
+                self.name_successor(seen.generation, id);
+            }
             return true;
         }
         let refusals = &seen.plan.now.refusals;
@@ -387,6 +390,10 @@ fn misses(pool: &Pool, field: &str, value: &str) -> bool {
     };
     // The number of placement groups may be the autoscaler's by now.
     field != settings::PG_NUM.field && settings::of_field(field).any(differs)
+}
+
+fn superseded_by(generation: i64) -> String {
+    format!("superseded by generation {generation}")
 }
 
 /// Cuts a text at a character's end.

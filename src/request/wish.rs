@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ownership::Owner;
 use super::refusal::Refusal;
+use super::round::POOL_FIELD;
 use crate::api::conditions::Reason;
 use crate::api::quantity::{Decimal, Quantity};
 use crate::api::v1alpha1::{
@@ -71,6 +72,13 @@ pub struct Record {
     pub private_base: Option<PoolName>,
     /// The fields that were applied, so that their removal can be noticed.
     pub applied: BTreeSet<String>,
+}
+
+impl Record {
+    /// Whether the pool cannot have had its real name: no rename to it was ever about to be sent.
+    pub fn never_published(&self) -> bool {
+        self.unpublished && !self.applied.contains(POOL_FIELD)
+    }
 }
 
 impl Wish {

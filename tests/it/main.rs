@@ -33,10 +33,12 @@ mod pure {
 /// Real monitors and a real API server.
 mod real {
     mod calamari;
+    mod connections;
     mod crash;
     mod create;
     mod drift;
     mod kubectl;
+    mod lifecycle;
     mod monitor;
     mod noop;
     mod ownership;

@@ -240,7 +240,7 @@ pub struct CommandRecord {
     /// The command as a person would type it.
     pub command: String,
 
-    /// Ceph's return code: 0, or an errno as a positive number. Absent while unanswered.
+    /// Ceph's return code: 0, or a negative errno, such as -22. Absent while unanswered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<i32>,
 

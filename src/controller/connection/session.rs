@@ -74,6 +74,15 @@ impl Shared {
         };
         let status = slot.status(connection);
         let expected = pinned(&connection.spec, &status).or_else(|| slot.first_contact.clone());
+        if let (Some(live), Some(expected)) = (&slot.live, &expected)
+            && live.session.fsid != *expected
+        {
+            // Nothing more is sent to the old cluster under a spec that names another.
+            let message = "another cluster is being connected to".to_owned();
+            let reason = Reason::Connecting;
+            self.registry.refuse(&name, &NoSession { reason, message });
+            self.retire(slot.live.take());
+        }
         self.keep_spec(connection, slot);
         if !self.registry.takes_renewal(&name)
             && let Some(attended) = as_it_is(slot, &desired, expected.as_ref())

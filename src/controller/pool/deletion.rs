@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::look::{known_record, observes, wanted_name};
-use super::proceed::access;
+use super::proceed::{access, ended_badly};
 use super::subject::{Look, Subject};
-use crate::api::v1alpha1::{CephPool, Operation, RequestState};
+use crate::api::v1alpha1::{CephPool, Management, Operation, Verb};
 use crate::ceph::view::ClusterView;
 use crate::controller::file::is_paused;
 use crate::controller::journal::PoolJournal;
@@ -98,7 +98,7 @@ pub(super) fn look(subject: &Subject<'_>) -> Look {
         for request in &mut work.state().requests {
             request.succeed(view.epoch(), Timestamp::now());
         }
-        return absent(entry, work, object, record);
+        return absent(entry, work, record);
     }
     let denied = work.state().rejections.iter().any(Rejection::denied);
     if let Some((why, wait)) = failed(entry, work) {
@@ -110,6 +110,14 @@ pub(super) fn look(subject: &Subject<'_>) -> Look {
     if denied {
         // For the try after this one.
         pools.registry.renew(&session.name);
+    }
+    let end = work.state().end.clone();
+    if let Some((_, wait)) = ended_badly(entry, work, end.as_ref()) {
+        return Look {
+            record: Some(record),
+            finalizer: true,
+            ..Look::at(Standing::Deleting, wait)
+        };
     }
     remove(subject, wish, next, access(&session, true));
     removing(object, record)
@@ -171,6 +179,14 @@ fn reach(subject: &Subject<'_>) -> Result<(Arc<Session>, Arc<ClusterView>), Stri
     if observes(&session) {
         return Err(format!("the connection {connection} only observes"));
     }
+    if subject.object.spec.management == Management::Observe {
+        return Err("the object's management is Observe".to_owned());
+    }
+    let name = wanted_name(subject.object);
+    subject
+        .pools
+        .granted(&session, &subject.key.namespace, &name, Verb::Create)
+        .map_err(|refusal| refusal.message)?;
     let view = session.usable_view().map_err(|why| {
         tracing::debug!(%why, "no view for a deletion");
         "the cluster cannot be seen right now".to_owned()
@@ -217,15 +233,9 @@ fn remove(subject: &Subject<'_>, wish: Wish, next: Next, access: Access) {
 
 /// The private pool is not in the map: it was removed, or never made, or is still to be made by a command
 /// whose answer was lost.
-fn absent(entry: &PoolEntry, work: &PoolWork, object: &CephPool, record: Record) -> Look {
-    let unanswered = record.identity.is_none()
-        && object
-            .status
-            .as_ref()
-            .and_then(|status| status.request.as_ref())
-            .is_some_and(|request| {
-                request.operation == Operation::Create && request.state != RequestState::Complete
-            });
+fn absent(entry: &PoolEntry, work: &PoolWork, record: Record) -> Look {
+    // Whether its answer came is not recorded, so it counts as lost while no pool was ever seen.
+    let unanswered = record.identity.is_none();
     let since = *entry.side().deleting_since.get_or_insert_with(Instant::now);
     let removed = work.state().end == Some(RunEnd::InSync);
     if unanswered && !removed && since.elapsed() < LATE {

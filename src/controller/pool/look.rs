@@ -188,6 +188,8 @@ fn settled(work: &PoolWork, wish: &Wish, plan: &Plan, view: &ClusterView, base: 
     }
     let note = pool.as_ref().and_then(|pool| left_enabled(wish, pool));
     let record = applied(work, wish, pool.as_deref());
+    // What was refused on the way here says nothing about what may come.
+    work.state().rejections.clear();
     Look {
         standing: in_sync(view, note),
         record: Some(record),

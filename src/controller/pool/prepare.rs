@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::subject::{Look, RESYNC, SOON, Subject};
 use crate::api::conditions::Reason;
 use crate::api::v1alpha1::CephPool;
@@ -51,7 +53,7 @@ pub(super) fn prepare(subject: &Subject<'_>, record: &Record) -> Result<Prepared
         .session(&object.spec.connection_ref.name)
         .map_err(|none| {
             // A restart is no news: what the object says stays until the connections have been looked at.
-            let early = pools.started.elapsed() < PATIENCE
+            let early = pools.just_started(PATIENCE)
                 && matches!(
                     none.reason,
                     Reason::ConnectionNotFound
@@ -61,8 +63,12 @@ pub(super) fn prepare(subject: &Subject<'_>, record: &Record) -> Result<Prepared
                 );
             Look {
                 quiet: early && has_conditions(object),
-                requeue: if early { SOON } else { RESYNC },
-                ..no_session(none.reason, none.message)
+                requeue: if early || is_young(object) {
+                    SOON
+                } else {
+                    RESYNC
+                },
+                ..no_session(none.reason, none.message, is_young(object))
             }
         })?;
     let wish = Wish::read(
@@ -73,6 +79,14 @@ pub(super) fn prepare(subject: &Subject<'_>, record: &Record) -> Result<Prepared
         record.clone(),
     )
     .map_err(|refusals| Look::at(Standing::Refused(refusals), RESYNC))?;
+    if !pools.knows_namespace(&key.namespace) {
+        // Its labels decide about grants, and are on their way.
+        return Err(Look {
+            quiet: true,
+            ..Look::at(Standing::Working, SOON)
+        }
+        .into());
+    }
     pools
         .granted(
             &session,
@@ -81,8 +95,10 @@ pub(super) fn prepare(subject: &Subject<'_>, record: &Record) -> Result<Prepared
             verb(record.identity.is_some() && !record.unpublished),
         )
         .map_err(|refusal| Look::at(Standing::Refused(vec![refusal]), RESYNC))?;
-    // What this object has seen of the cluster, nothing may be behind.
-    if let Some(status) = &object.status {
+    // What this object has seen of this cluster, nothing may be behind.
+    if let Some(status) = &object.status
+        && status.fsid.as_deref() == Some(session.fsid.as_str())
+    {
         let awaited = status
             .request
             .as_ref()
@@ -102,8 +118,10 @@ pub(super) fn prepare(subject: &Subject<'_>, record: &Record) -> Result<Prepared
 }
 
 /// Without a session: some reasons pass by themselves, the others need somebody.
-fn no_session(reason: Reason, message: String) -> Look {
+fn no_session(reason: Reason, message: String, young: bool) -> Look {
     let standing = match reason {
+        // It often comes in the same apply.
+        Reason::ConnectionNotFound if young => Standing::Waiting { reason, message },
         Reason::Unreachable => Standing::Retrying { reason, message },
         Reason::Connecting | Reason::Pending | Reason::Progressing => {
             Standing::Waiting { reason, message }
@@ -111,6 +129,15 @@ fn no_session(reason: Reason, message: String) -> Look {
         reason => Standing::Refused(vec![Refusal::new(reason, Some("connectionRef"), message)]),
     };
     Look::at(standing, RESYNC)
+}
+
+/// Whether an object was made a moment ago.
+fn is_young(object: &CephPool) -> bool {
+    object
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .is_some_and(|made| Timestamp::now().duration_since(made.0).unsigned_abs() < PATIENCE)
 }
 
 pub(super) fn has_conditions(object: &CephPool) -> bool {

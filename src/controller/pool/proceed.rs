@@ -173,7 +173,7 @@ pub(super) fn access(session: &Session, discard: bool) -> Access {
 }
 
 /// A run that ended for a reason that passes by itself is followed by another one after a while.
-fn ended_badly(
+pub(super) fn ended_badly(
     entry: &PoolEntry,
     work: &PoolWork,
     end: Option<&RunEnd>,

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 
 use super::Error;
-use crate::api::v1alpha1::{CephPool, Operation, RequestState};
+use crate::api::v1alpha1::{CephPool, CephRequest, Operation, PoolRequestStatus, RequestState};
 use crate::ceph::types::Epoch;
 use crate::controller::pools::{PoolEntry, Pools};
 use crate::controller::requests;
@@ -48,14 +49,22 @@ pub(super) fn open_for(
     let mut side = entry.side();
     let mut state = work.state();
     let drifted = side.settled == Some(wish.generation);
-    // One that only waits for placement groups to follow, which can take hours, does not speak for what differs since.
+    // One that only waits for placement groups to follow, which can take hours, does not speak for what differs since,
+    // except where that is its own: the flag that locks placement groups is set when they have followed.
+    let its_own = |request: &UserRequest| {
+        let mut steps = plan.steps();
+        steps.all(|step| request.fields.contains_key(&step.field))
+    };
     let open = state.requests.iter_mut().find(|request| {
         !request.is_complete()
             && request.generation == wish.generation
-            && !(drifted && request.following && request.operation != Operation::Correct)
+            && !(drifted
+                && request.following
+                && request.operation != Operation::Correct
+                && !its_own(request))
     });
     if let Some(open) = open {
-        let again = drifted && open.following;
+        let again = drifted && open.following && open.operation == Operation::Correct;
         if again {
             open.take_on(plan);
         }
@@ -83,6 +92,9 @@ pub(super) fn open_for(
     }
     if request.fields.is_empty() {
         return false;
+    }
+    for older in &mut state.requests {
+        older.name_successor(wish.generation, &request.id);
     }
     if operation == Operation::Correct
         && let Some(shared) = side
@@ -115,7 +127,7 @@ pub(super) fn fail_open(work: &PoolWork, words: &str) {
     }
 }
 
-/// Takes up the request that an earlier process did not end.
+/// Takes up the requests that an earlier process did not end.
 pub(super) async fn resume(
     pools: &Pools,
     entry: &PoolEntry,
@@ -125,68 +137,138 @@ pub(super) async fn resume(
     if entry.side().resumed {
         return Ok(());
     }
-    let recorded = object
-        .status
-        .as_ref()
-        .and_then(|status| status.request.clone());
-    if let Some(before) = recorded {
-        let found = requests::find(&pools.client, object, &before.id)
-            .await
-            .map_err(|source| Error::Request {
-                what: "read",
-                id: before.id.clone(),
-                source: Box::new(source),
-            })?;
-        let fields: BTreeMap<String, String> = found
-            .iter()
-            .flat_map(|found| &found.spec.changed_fields)
-            .map(|field| (field.clone(), String::new()))
-            .collect();
-        let request = UserRequest {
-            id: before.id.clone(),
-            kind: match before.operation {
-                Operation::Create => Kind::PoolCreating,
-                _ if fields.contains_key("placementGroups.count") => Kind::PgChanging,
-                _ => Kind::OsdMapModifying,
-            },
-            operation: before.operation,
-            generation: before.generation,
-            fields,
-            state: before.state,
-            outcome: None,
-            error: before.error.clone(),
-            headline: before.headline.clone(),
-            rounds: found
-                .as_ref()
-                .and_then(|found| found.status.as_ref())
-                .map_or_else(Vec::new, requests::sent_rounds),
-            rounds_sent: before
-                .round
-                .and_then(|round| usize::try_from(round).ok())
-                .map_or(0, |round| round.saturating_sub(1)),
-            rounds_planned: 0,
-            following: false,
-            awaited_epoch: before
-                .awaited_epoch
-                .map(|epoch| Epoch(epoch.unsigned_abs())),
-            observed_epoch: None,
-            started_at: before.started_at.map_or_else(Timestamp::now, |time| time.0),
-            completed_at: before.completed_at.map(|time| time.0),
-            retry_of: None,
-        };
-        let mut side = entry.side();
-        if found.is_some() {
-            side.recorded.insert(before.id.clone());
-        }
-        if before.state == RequestState::Complete {
-            if before.operation == Operation::Correct {
-                side.correction = Some(request);
-            }
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let Some(mut left) = pools.take_left_open(uid) else {
+        // They have not been read yet; before that there is no cluster either.
+        return Ok(());
+    };
+    left.sort_by_key(|request| {
+        let made = request.metadata.creation_timestamp.as_ref();
+        made.map_or(Timestamp::MIN, |made| made.0)
+    });
+    let status = object.status.as_ref();
+    let newest = status.and_then(|status| status.request.as_ref());
+    let mut requests: Vec<UserRequest> = left
+        .iter()
+        .filter(|request| newest.is_none_or(|newest| newest.id != request.name_any()))
+        .map(taken_up)
+        .collect();
+    let mut correction = None;
+    if let Some(newest) = newest {
+        let complete = newest.state == RequestState::Complete;
+        let recorded = if complete && newest.operation == Operation::Correct {
+            // Its record goes on with the next correction.
+            requests::find(&pools.client, object, &newest.id)
+                .await
+                .map_err(|source| Error::Request {
+                    what: "read",
+                    id: newest.id.clone(),
+                    source: Box::new(source),
+                })?
         } else {
-            drop(side);
-            work.state().requests.push(request);
+            left.into_iter()
+                .find(|request| newest.id == request.name_any())
+        };
+        let request = newest_taken_up(newest, recorded.as_ref());
+        if !complete {
+            requests.push(request);
+        } else if newest.operation == Operation::Correct {
+            correction = Some(request);
         }
     }
-    entry.side().resumed = true;
+    let mut side = entry.side();
+    side.recorded.extend(
+        requests
+            .iter()
+            .chain(&correction)
+            .map(|request| request.id.clone()),
+    );
+    side.correction = correction;
+    side.resumed = true;
+    work.state().requests = requests;
     Ok(())
+}
+
+/// An older request as its record has it.
+fn taken_up(recorded: &CephRequest) -> UserRequest {
+    let fields = fields_of(Some(recorded));
+    let spec = &recorded.spec;
+    UserRequest {
+        id: recorded.name_any(),
+        kind: kind_of(spec.operation, &fields),
+        operation: spec.operation,
+        generation: spec.pool_ref.generation,
+        fields,
+        state: RequestState::AwaitingOsdMap,
+        outcome: None,
+        error: None,
+        headline: recorded
+            .status
+            .as_ref()
+            .map_or_else(String::new, |status| status.headline.clone()),
+        rounds: Vec::new(),
+        rounds_sent: 0,
+        rounds_planned: 0,
+        following: false,
+        awaited_epoch: None,
+        observed_epoch: None,
+        started_at: spec
+            .requested_at
+            .as_ref()
+            .map_or_else(Timestamp::now, |time| time.0),
+        completed_at: None,
+        retry_of: spec.retry_of.clone(),
+    }
+}
+
+/// The newest request as the status has it, with the rounds and fields of its record.
+fn newest_taken_up(newest: &PoolRequestStatus, recorded: Option<&CephRequest>) -> UserRequest {
+    let fields = fields_of(recorded);
+    UserRequest {
+        id: newest.id.clone(),
+        kind: kind_of(newest.operation, &fields),
+        operation: newest.operation,
+        generation: newest.generation,
+        fields,
+        state: newest.state,
+        outcome: None,
+        error: newest.error.clone(),
+        headline: newest.headline.clone(),
+        rounds: recorded
+            .and_then(|recorded| recorded.status.as_ref())
+            .map_or_else(Vec::new, requests::sent_rounds),
+        rounds_sent: newest
+            .round
+            .and_then(|round| usize::try_from(round).ok())
+            .map_or(0, |round| round.saturating_sub(1)),
+        rounds_planned: 0,
+        following: false,
+        awaited_epoch: newest
+            .awaited_epoch
+            .map(|epoch| Epoch(epoch.unsigned_abs())),
+        observed_epoch: None,
+        started_at: newest
+            .started_at
+            .as_ref()
+            .map_or_else(Timestamp::now, |time| time.0),
+        completed_at: newest.completed_at.as_ref().map(|time| time.0),
+        retry_of: None,
+    }
+}
+
+/// The fields in a record; their values are not in it, and come with the next plan.
+fn fields_of(recorded: Option<&CephRequest>) -> BTreeMap<String, String> {
+    recorded
+        .iter()
+        .flat_map(|recorded| &recorded.spec.changed_fields)
+        .map(|field| (field.clone(), String::new()))
+        .collect()
+}
+
+fn kind_of(operation: Operation, fields: &BTreeMap<String, String>) -> Kind {
+    match operation {
+        Operation::Create => Kind::PoolCreating,
+        _ if fields.contains_key("placementGroups.count") => Kind::PgChanging,
+        _ => Kind::OsdMapModifying,
+    }
 }

@@ -129,7 +129,7 @@ fn gone<'view>(
     identity: &PoolIdentity,
     view: &'view ClusterView,
 ) -> Result<Place<'view>, Refusal> {
-    if wish.record.unpublished {
+    if wish.record.never_published() {
         // It never had its name, so nothing can have been kept in it.
         return by_name(wish, view);
     }

@@ -262,6 +262,27 @@ fn placement_groups_are_followed() {
     }
 }
 
+/// A `pgp_num` that somebody set apart, above where `pg_num` goes, is not waited for: it cannot get there.
+#[test]
+fn placement_that_was_set_apart() {
+    let mut scene = Scene::made();
+    scene.cluster.edit_pool(POOL, |pool| {
+        pool.autoscale_mode = "on".into();
+        pool.placement_groups.pgp_num_target = 16;
+    });
+    let wish = wish(
+        &[(&settings::PG_NUM_MAX, Value::Integer(4))],
+        None,
+        &scene.record,
+    );
+    let mut request = scene.request(Operation::Update, &wish);
+    assert_eq!(request.kind, Kind::PgChanging);
+    while scene.round(&wish) {}
+    assert!(!scene.show(&mut request, &wish));
+    scene.cluster.settle();
+    assert!(scene.show(&mut request, &wish));
+}
+
 /// Of two generations the later one wins where it wants something else, whether or not that is to be
 /// sent still.
 #[test]
@@ -345,6 +366,40 @@ fn superseded_by_another_wish() {
             .then(|| "superseded by request second".to_owned());
         assert_eq!(request.error, words, "{what}");
     }
+}
+
+/// What superseded a request is named by its generation until that has a request of its own.
+#[test]
+fn successors_are_named() {
+    let scene = Scene::made();
+    let first = wish(&[bytes(5)], None, &scene.record);
+    let mut request = scene.request(Operation::Update, &first);
+    let later = wish(&[bytes(6)], None, &scene.record);
+    let view = scene.cluster.view();
+    let ended = request.observe(
+        Observation {
+            plan: &scene.plan(&later),
+            wish: &later,
+            generation: 2,
+            newest: None,
+            pool: None,
+            epoch: view.epoch(),
+        },
+        at(9),
+    );
+    assert!(ended);
+    assert_eq!(request.error.as_deref(), Some("superseded by generation 2"));
+    request.name_successor(3, "third");
+    request.name_successor(2, "second");
+    request.name_successor(2, "another");
+    assert_eq!(
+        request.error.as_deref(),
+        Some("superseded by request second")
+    );
+    let mut failed = scene.request(Operation::Update, &first);
+    failed.fail("words".into(), at(1));
+    failed.name_successor(2, "second");
+    assert_eq!(failed.error.as_deref(), Some("words"));
 }
 
 /// The same generation never supersedes itself, whatever others do to the pool.

@@ -328,7 +328,16 @@ fn locks() {
     ours.apply(&named).in_sync();
     // It would stop the manager, which is still on its way.
     assert!(ours.pool().has_flag("nosizechange") && !ours.pool().has_flag("nopgchange"));
+    let waiting = |bench: &Bench| {
+        let wish = wish(&named, bench.record.clone());
+        next(&wish, &bench.cluster.view()).waiting.is_some()
+    };
+    assert!(
+        waiting(&ours),
+        "nothing is left to send, and it is not done"
+    );
     ours.cluster.settle();
+    assert!(!waiting(&ours));
     write!(
         text,
         "# and when the numbers have followed\n{}",

@@ -277,7 +277,12 @@ async fn the_same_object_has_its_pool_back() {
                 case.object("a").await
             }
         };
-        let again = case.ready("a").await;
+        case.ready("a").await;
+        let again = case
+            .until("a", "has its annotation", |object| {
+                object.annotations().contains_key(ANNOTATION)
+            })
+            .await;
         assert_ne!(again.uid(), first.uid());
         assert_eq!(status(&again).pool_id, status(&first).pool_id);
         assert_eq!(

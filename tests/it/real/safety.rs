@@ -9,7 +9,7 @@ use poolwright::ceph::types::PoolName;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::{Duration, Instant, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::steps::{create, ready, remove, status, tag, untag};
 use super::support::{Case, LIMIT, Own, World, condition, holds, run};
@@ -463,7 +463,7 @@ for line in sys.stdin:
     print(cluster.mon_command(line, b'')[0], flush=True)
 ";
 
-    async fn start(case: &Case) -> Self {
+    fn start(case: &Case) -> Self {
         let mut child = Command::new(Self::python())
             .args(["-c", Self::SCRIPT])
             .arg(case.cluster().conf())
@@ -512,7 +512,7 @@ for line in sys.stdin:
 /// Rule 16: what was not answered may still be executed. Naive tools take it for failed.
 async fn late_commands(case: &Case) {
     let naive = [case.pool_name("naive-old"), case.pool_name("naive-new")];
-    let mut tool = Naive::start(case).await;
+    let mut tool = Naive::start(case);
     assert_eq!(tool.send(&create(&naive[0])).await, 0);
     monitor(case, "pause-mon").await;
     // The harm: -110 twice, and both are done.
