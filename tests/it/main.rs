@@ -9,6 +9,9 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::too_many_lines,
+    clippy::similar_names,
+    clippy::format_push_string,
+    clippy::needless_raw_string_hashes,
     missing_docs,
     unreachable_pub,
     reason = "a test that fails says where, and what it prints is read by a person"

@@ -506,15 +506,11 @@ async fn restarted_monitor() {
     client.close(DEADLINE).await;
 }
 
-/// Runs one of the ignored tests below in a process of its own; its stderr.
+/// Runs a test once more in a process of its own, where [`in_child`] is true; how it ended, and its stderr.
 fn child(test: &str, variables: &[(&str, &str)]) -> (std::process::ExitStatus, String) {
     let output = Command::new(std::env::current_exe().expect("this program"))
-        .args([
-            "--exact",
-            &format!("real::rados::{test}"),
-            "--ignored",
-            "--nocapture",
-        ])
+        .args(["--exact", &format!("real::rados::{test}"), "--nocapture"])
+        .env("POOLWRIGHT_TEST_CHILD", "1")
         .envs(variables.iter().copied())
         .output()
         .expect("a process");
@@ -526,16 +522,28 @@ fn child(test: &str, variables: &[(&str, &str)]) -> (std::process::ExitStatus, S
     )
 }
 
+fn in_child() -> bool {
+    std::env::var_os("POOLWRIGHT_TEST_CHILD").is_some()
+}
+
+/// Runs what a child is for.
+fn block_on(work: impl Future<Output = ()>) {
+    tokio::runtime::Runtime::new()
+        .expect("a runtime")
+        .block_on(work);
+}
+
 /// Without the library there is an error that names it, and why.
 #[test]
 fn missing_library() {
+    if in_child() {
+        return block_on(child_missing_library());
+    }
     let path = "/nonexistent/librados.so.2";
-    let (status, stderr) = child("child_missing_library", &[("POOLWRIGHT_LIBRADOS", path)]);
+    let (status, stderr) = child("missing_library", &[("POOLWRIGHT_LIBRADOS", path)]);
     assert!(status.success(), "{stderr}");
 }
 
-#[tokio::test]
-#[ignore = "run by missing_library"]
 async fn child_missing_library() {
     let error = RadosClient::connect(Cluster::shared().options(), Limits::default())
         .await
@@ -551,15 +559,16 @@ async fn child_missing_library() {
 /// nothing from the environment.
 #[test]
 fn quiet() {
-    let (status, stderr) = child("child_quiet", &[("CEPH_ARGS", "--keyring /nonexistent")]);
+    if in_child() {
+        return block_on(child_quiet());
+    }
+    let (status, stderr) = child("quiet", &[("CEPH_ARGS", "--keyring /nonexistent")]);
     assert!(status.success(), "{status}: {stderr}");
     // This one it prints past its own log, where no option reaches.
     let unresolved = "unable to parse addrs in 'does-not-exist.invalid'\n";
     assert_eq!(stderr.replace(unresolved, ""), "");
 }
 
-#[tokio::test]
-#[ignore = "run by quiet"]
 async fn child_quiet() {
     let cluster = Cluster::shared();
     let wrong = Key::parse(WRONG_KEY, "admin").expect("the form of a key");
@@ -581,16 +590,17 @@ async fn child_quiet() {
 /// handler one in five does.
 #[test]
 fn ends_cleanly() {
+    if in_child() {
+        return block_on(child_ends_cleanly());
+    }
     for (how, times) in [("forget", 15), ("drop", 15), ("connecting", 3)] {
         for _ in 0..times {
-            let (status, stderr) = child("child_ends_cleanly", &[("HOW", how)]);
+            let (status, stderr) = child("ends_cleanly", &[("HOW", how)]);
             assert!(status.success(), "{how}: {status}: {stderr}");
         }
     }
 }
 
-#[tokio::test]
-#[ignore = "run by ends_cleanly"]
 async fn child_ends_cleanly() {
     let cluster = Cluster::shared();
     match std::env::var("HOW").expect("how to end").as_str() {

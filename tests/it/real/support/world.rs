@@ -281,14 +281,6 @@ impl World {
             .sum()
     }
 
-    /// A request to the controller's HTTP server: status and body.
-    pub(crate) async fn get(&self, path: &str) -> Result<(u16, String), String> {
-        self.running()
-            .ok_or("the controller does not run")?
-            .get(path)
-            .await
-    }
-
     /// The end of the controller's log, and the lines before it that name something.
     pub(crate) fn log_tail(&self, lines: usize, name: &str) -> String {
         tail(&self.start.log, lines, name)
