@@ -472,7 +472,7 @@ async fn epoch_goes_back() {
     assert_eq!(usable(&monitor), Ok(100));
 
     fake.inner().epoch = 50;
-    let snapshot = woken(&mut receiver, 5 * SECOND).await;
+    let snapshot = woken(&mut receiver, 15 * SECOND).await;
     assert_eq!(
         snapshot.contact,
         Contact::WentBack {
@@ -490,7 +490,7 @@ async fn epoch_goes_back() {
     );
     assert!(monitor.await_epoch(Epoch(50), SECOND).await.is_err());
     fake.inner().epoch = 101;
-    let snapshot = woken(&mut receiver, 5 * SECOND).await;
+    let snapshot = woken(&mut receiver, 15 * SECOND).await;
     assert_eq!(snapshot.contact, Contact::Connected);
     sleep(SECOND).await;
     assert_eq!(usable(&monitor), Ok(101));
