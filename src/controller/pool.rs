@@ -323,13 +323,24 @@ async fn finish(
     object: &CephPool,
     request: &UserRequest,
 ) -> Result<(), Error> {
-    requests::complete(&pools.client, object, request)
-        .await
-        .map_err(|source| Error::Request {
-            what: "complete",
+    let failed = |what| {
+        move |source| Error::Request {
+            what,
             id: request.id.clone(),
             source: Box::new(source),
-        })?;
+        }
+    };
+    // A crash can have come between the status and the record.
+    let recorded = entry.side().recorded.contains(&request.id);
+    if !recorded {
+        requests::create(&pools.client, object, request)
+            .await
+            .map_err(failed("create"))?;
+        entry.side().recorded.insert(request.id.clone());
+    }
+    requests::complete(&pools.client, object, request)
+        .await
+        .map_err(failed("complete"))?;
     if let Some(outcome) = request.outcome {
         pools.metrics.request(request.operation, outcome);
     }

@@ -309,7 +309,13 @@ fn drift(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Option<DriftStatus> {
 /// With every write that changes a condition, else when it is due; never for its own sake more often.
 fn observed(inputs: &Inputs<'_>, old: &CephPoolStatus, changed: bool) -> Option<ObservedPool> {
     let Some((pool, rule)) = &inputs.seen else {
-        return old.observed.clone();
+        // Of a pool that is somebody else's, what was our own private one says nothing.
+        let never_ours = matches!(&inputs.standing, Standing::Refused(refusals)
+            if refusals.iter().any(|refusal| matches!(refusal.reason, Reason::PoolExists | Reason::OwnedByAnother)))
+            && inputs
+                .record
+                .is_some_and(|record| record.identity.is_none());
+        return old.observed.clone().filter(|_| !never_ours);
     };
     if !changed && !inputs.refresh_observed && old.observed.is_some() {
         return old.observed.clone();

@@ -1,13 +1,14 @@
 //! Which requests there are for a pool: opened for what a plan changes, taken up again after a
 //! restart, failed when nothing more can be done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::Error;
 use crate::api::v1alpha1::{CephPool, CephRequest, Operation, PoolRequestStatus, RequestState};
+use crate::ceph::settings;
 use crate::ceph::types::Epoch;
 use crate::controller::pools::{PoolEntry, Pools};
 use crate::controller::requests;
@@ -49,22 +50,14 @@ pub(super) fn open_for(
     let mut side = entry.side();
     let mut state = work.state();
     let drifted = side.settled == Some(wish.generation);
-    // One that only waits for placement groups to follow, which can take hours, does not speak for what differs since,
-    // except where that is its own: the flag that locks placement groups is set when they have followed.
-    let its_own = |request: &UserRequest| {
-        let mut steps = plan.steps();
-        steps.all(|step| request.fields.contains_key(&step.field))
-    };
+    // One that only waits for placement groups to follow, which can take hours, does not speak for what differs since.
     let open = state.requests.iter_mut().find(|request| {
         !request.is_complete()
             && request.generation == wish.generation
-            && !(drifted
-                && request.following
-                && request.operation != Operation::Correct
-                && !its_own(request))
+            && !(drifted && request.following && request.operation != Operation::Correct)
     });
     if let Some(open) = open {
-        let again = drifted && open.following && open.operation == Operation::Correct;
+        let again = drifted && open.following;
         if again {
             open.take_on(plan);
         }
@@ -146,6 +139,8 @@ pub(super) async fn resume(
         let made = request.metadata.creation_timestamp.as_ref();
         made.map_or(Timestamp::MIN, |made| made.0)
     });
+    // Only these: an earlier process may have been ended before it made the record of the newest.
+    let mut known: BTreeSet<String> = left.iter().map(ResourceExt::name_any).collect();
     let status = object.status.as_ref();
     let newest = status.and_then(|status| status.request.as_ref());
     let mut requests: Vec<UserRequest> = left
@@ -154,6 +149,8 @@ pub(super) async fn resume(
         .map(taken_up)
         .collect();
     let mut correction = None;
+    // One whose record was still to be made has it made before the next round.
+    let mut missing = None;
     if let Some(newest) = newest {
         let complete = newest.state == RequestState::Complete;
         let recorded = if complete && newest.operation == Operation::Correct {
@@ -170,6 +167,8 @@ pub(super) async fn resume(
                 .find(|request| newest.id == request.name_any())
         };
         let request = newest_taken_up(newest, recorded.as_ref());
+        missing = recorded.is_none().then(|| newest.id.clone());
+        known.extend(recorded.as_ref().map(ResourceExt::name_any));
         if !complete {
             requests.push(request);
         } else if newest.operation == Operation::Correct {
@@ -177,12 +176,12 @@ pub(super) async fn resume(
         }
     }
     let mut side = entry.side();
-    side.recorded.extend(
-        requests
-            .iter()
-            .chain(&correction)
-            .map(|request| request.id.clone()),
-    );
+    let known = requests
+        .iter()
+        .chain(&correction)
+        .map(|request| &request.id);
+    let known = known.filter(|id| Some(*id) != missing.as_ref());
+    side.recorded.extend(known.cloned());
     side.correction = correction;
     side.resumed = true;
     work.state().requests = requests;

@@ -317,7 +317,7 @@ async fn a_connection_that_observes() {
         .delete("watcher", &DeleteParams::default())
         .await
         .expect("it is deleted");
-    case.stalled("a", "ConnectionNotFound").await;
+    case.says("a", "ConnectionNotFound").await;
     case.wait_for("the connection is gone", 2 * LIMIT, async || {
         let found = connections
             .get_opt("watcher")

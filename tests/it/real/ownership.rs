@@ -586,6 +586,8 @@ async fn the_name_is_taken_meanwhile() {
             .iter()
             .any(|command| command["pool"] == *case.pool_name("a"))
     );
+    let observed = status(&case.object("a").await).observed.clone();
+    assert_eq!(observed, None, "nothing of the private pool is left");
     // The object is not kept, and when the name is free its pool is made.
     assert!(case.object("a").await.finalizers().is_empty());
     case.hand(&remove(&case.pool_name("a"))).await;

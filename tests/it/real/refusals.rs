@@ -447,7 +447,7 @@ async fn a_label_grants() {
 async fn the_connection_comes_later() {
     let case = with_own_connection("early").await;
     case.apply("a", PLAIN).await;
-    let message = case.stalled("a", "ConnectionNotFound").await;
+    let message = case.says("a", "ConnectionNotFound").await;
     assert!(message.contains("early"), "{message}");
     case.world.connect("early", case.cluster(), json!({})).await;
     case.ready("a").await;

@@ -207,6 +207,16 @@ impl Case {
         .await
     }
 
+    /// Waits until the Ready of an object has this reason; gives the message.
+    pub(crate) async fn says(&self, name: &str, reason: &str) -> String {
+        let object = self
+            .until(name, reason, |object| {
+                condition(object, "Ready").is_some_and(|ready| ready.1 == reason)
+            })
+            .await;
+        ready(&object).2.to_owned()
+    }
+
     /// A pool of any name, as `osd dump` has it.
     pub(crate) async fn pool_called(&self, name: &str) -> Option<Value> {
         pools_of(&self.dump().await)
