@@ -8,7 +8,6 @@ use kube::ResourceExt;
 
 use super::Error;
 use crate::api::v1alpha1::{CephPool, CephRequest, Operation, PoolRequestStatus, RequestState};
-use crate::ceph::settings;
 use crate::ceph::types::Epoch;
 use crate::controller::pools::{PoolEntry, Pools};
 use crate::controller::requests;
