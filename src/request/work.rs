@@ -10,6 +10,7 @@ use super::refusal::Refusal;
 use super::rejection::Rejection;
 use super::user_request::{Observation, UserRequest};
 use super::wish::{Record, Wish};
+use crate::api::v1alpha1::RequestState;
 
 /// The object a pool's work belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,7 +63,11 @@ impl State {
     /// Shows a view to the open requests.
     pub fn observe(&mut self, seen: Observation<'_>, now: Timestamp) {
         for request in &mut self.requests {
-            request.observe(seen, now);
+            // A view can show a round before its replies are in: they belong to the request, too.
+            let in_flight = self.running && request.state == RequestState::Submitted;
+            if !in_flight {
+                request.observe(seen, now);
+            }
         }
     }
 
