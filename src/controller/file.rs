@@ -5,10 +5,12 @@
 //! the resourceVersion that was read, and nothing here can create an object.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::api::v1alpha1::{
     ANNOTATION_PAUSED, ANNOTATION_POOL, CephPool, CephPoolStatus, FINALIZER_POOL,
@@ -22,6 +24,7 @@ pub const FIELD_MANAGER: &str = "poolwright";
 pub struct PoolFile {
     api: Api<CephPool>,
     newest: Arc<CephPool>,
+    status_at: Option<Instant>,
 }
 
 /// Why a write did not happen.
@@ -50,7 +53,16 @@ impl PoolFile {
         Self {
             api,
             newest: object,
+            status_at: None,
         }
+    }
+
+    /// How long ago the status was written, and about the generation that the object has now.
+    pub fn told_since(&self) -> Option<Duration> {
+        let status = self.newest.status.as_ref()?;
+        (status.observed_generation == self.newest.meta().generation)
+            .then_some(self.status_at?)
+            .map(|at| at.elapsed())
     }
 
     /// The object as it is known best.
@@ -88,6 +100,7 @@ impl PoolFile {
             match written {
                 Ok(object) => {
                     self.newest = Arc::new(object);
+                    self.status_at = Some(Instant::now());
                     return Ok(true);
                 }
                 Err(kube::Error::Api(answer)) if answer.is_conflict() => {

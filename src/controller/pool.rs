@@ -42,6 +42,8 @@ use crate::request::work::PoolKey;
 
 /// Nothing in one look takes longer: the client's own retries could hang for minutes.
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
+/// How far a run is, is written between its rounds at most this often.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 /// `status.observed` is written for its own sake at most this often.
 const OBSERVED_EVERY: Duration = Duration::from_secs(30);
 
@@ -168,6 +170,12 @@ async fn write(subject: &Subject<'_>, look: Look) -> Result<Action, Error> {
         key: _,
     } = *subject;
     let now = Timestamp::now();
+    if look.progress
+        && let Some(since) = entry.file.lock().await.told_since()
+        && let Some(wait) = PROGRESS_EVERY.checked_sub(since)
+    {
+        return Ok(Action::requeue(wait));
+    }
     let ended: Vec<UserRequest> = {
         let state = work.state();
         let ended = state

@@ -92,6 +92,11 @@ pub async fn complete(
 /// Removes old records: the newest 10 of a pool stay, and each stays 24 hours after its end.
 pub async fn prune(client: &Client, pool: &CephPool, now: Timestamp) -> Result<(), kube::Error> {
     let Some(uid) = pool.uid() else { return Ok(()) };
+    let made = pool.creation_timestamp();
+    if made.is_some_and(|made| now.duration_since(made.0).unsigned_abs() < KEPT_FOR) {
+        // An object this young has no record that is old enough: many pools made at once list nothing.
+        return Ok(());
+    }
     let api = api(client, pool);
     let found = api
         .list(&ListParams::default().labels(&format!("{POOL_UID_LABEL}={uid}")))

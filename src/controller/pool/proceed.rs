@@ -58,6 +58,7 @@ pub(super) fn proceed(subject: &Subject<'_>, scene: &Scene<'_>, base: Look) -> L
         tickets::open_for(entry, work, wish, plan, now);
         return Look {
             standing: Standing::Working,
+            progress: true,
             ..base
         };
     }

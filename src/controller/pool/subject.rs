@@ -51,6 +51,8 @@ pub(super) struct Look {
     pub(super) finalizer: bool,
     /// Whether nothing is to be written: too little is known yet.
     pub(super) quiet: bool,
+    /// Whether it only tells how far a run is, which writes down its rounds itself.
+    pub(super) progress: bool,
 }
 
 impl Look {
@@ -65,6 +67,7 @@ impl Look {
             record: None,
             finalizer: false,
             quiet: false,
+            progress: false,
         }
     }
 }
