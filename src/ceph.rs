@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod command;
+pub mod contents;
 pub mod crush_map;
 pub mod errno;
 pub mod osd_map;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::command::MonCommand;
+use super::contents::Contents;
+use super::osd_map::{OsdMap, Pool};
 use super::types::Fsid;
 
 /// What a monitor answered.
@@ -100,4 +102,10 @@ pub trait MonClient: Send + Sync + std::fmt::Debug {
         command: &MonCommand,
         deadline: Duration,
     ) -> Result<Reply, ClientError>;
+
+    /// Looks whether a pool is empty: every object of every namespace, what only snapshots hold, and
+    /// who else uses it. `map` is the newest map, which names all pools.
+    ///
+    /// It changes nothing, and what cannot be looked at in time is [`Contents::Unknown`].
+    async fn contents(&self, pool: &Pool, map: &OsdMap, deadline: Duration) -> Contents;
 }

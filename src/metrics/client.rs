@@ -8,6 +8,8 @@ use async_trait::async_trait;
 use super::Metrics;
 use crate::ceph::client::{ClientError, MonClient, Reply};
 use crate::ceph::command::MonCommand;
+use crate::ceph::contents::Contents;
+use crate::ceph::osd_map::{OsdMap, Pool};
 use crate::ceph::types::Fsid;
 
 /// Counts the commands of another client, by prefix and return code, and measures them.
@@ -67,5 +69,9 @@ impl MonClient for CountingClient {
         let began = Instant::now();
         let result = self.inner.send_alone(command, deadline).await;
         self.count(command, began, result)
+    }
+
+    async fn contents(&self, pool: &Pool, map: &OsdMap, deadline: Duration) -> Contents {
+        self.inner.contents(pool, map, deadline).await
     }
 }

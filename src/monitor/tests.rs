@@ -6,6 +6,8 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::ceph::client::Reply;
+use crate::ceph::contents::Contents;
+use crate::ceph::osd_map::{OsdMap, Pool};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(1);
@@ -116,6 +118,10 @@ impl MonClient for Fake {
 
     async fn send_alone(&self, command: &MonCommand, _: Duration) -> Result<Reply, ClientError> {
         panic!("a monitor sends no {command:?}")
+    }
+
+    async fn contents(&self, pool: &Pool, _: &OsdMap, _: Duration) -> Contents {
+        panic!("a monitor does not look into {}", pool.name)
     }
 }
 

@@ -14,7 +14,9 @@ use super::SimulatedCluster;
 use super::reply::reply;
 use crate::ceph::client::{ClientError, MonClient, Reply};
 use crate::ceph::command::MonCommand;
-use crate::ceph::types::Fsid;
+use crate::ceph::contents::Contents;
+use crate::ceph::osd_map::{OsdMap, Pool};
+use crate::ceph::types::{Fsid, PoolId};
 
 /// What goes wrong with a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +58,7 @@ struct Shared {
     round_time: Duration,
     settle_after: Option<Duration>,
     state: Mutex<State>,
+    contents: Mutex<BTreeMap<PoolId, Contents>>,
 }
 
 #[derive(Default)]
@@ -102,8 +105,14 @@ impl SimulatedClient {
                 round_time,
                 settle_after,
                 state: Mutex::default(),
+                contents: Mutex::default(),
             }),
         }
+    }
+
+    /// From now on this is what a look into a pool finds; without it every pool is empty.
+    pub fn set_contents(&self, pool: PoolId, contents: Contents) {
+        lock(&self.shared.contents).insert(pool, contents);
     }
 
     /// The cluster, to look at or to change behind the client's back.
@@ -296,6 +305,11 @@ impl MonClient for SimulatedClient {
         deadline: Duration,
     ) -> Result<Reply, ClientError> {
         self.ask(command, deadline).await
+    }
+
+    async fn contents(&self, pool: &Pool, _: &OsdMap, _: Duration) -> Contents {
+        let contents = lock(&self.shared.contents);
+        contents.get(&pool.id).cloned().unwrap_or(Contents::Empty)
     }
 }
 

@@ -48,6 +48,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("ceph::settings", "data"),
     ("ceph::command", "data"),
     ("ceph::errno", "data"),
+    ("ceph::contents", "data"),
     ("api", "api"),
 ];
 

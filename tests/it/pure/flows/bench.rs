@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use poolwright::api::v1alpha1::Operation;
 use poolwright::ceph::client::{ClientError, MonClient, Reply};
 use poolwright::ceph::command::MonCommand;
+use poolwright::ceph::contents::Contents;
+use poolwright::ceph::osd_map::{OsdMap, Pool};
 use poolwright::ceph::simulated::SimulatedCluster;
 use poolwright::ceph::simulated::client::{Fault, SimulatedClient};
 use poolwright::ceph::types::{Epoch, Fsid};
@@ -86,6 +88,10 @@ impl MonClient for Faulty {
         );
         self.arm(command);
         self.inner.send_alone(command, deadline).await
+    }
+
+    async fn contents(&self, pool: &Pool, map: &OsdMap, deadline: Duration) -> Contents {
+        self.inner.contents(pool, map, deadline).await
     }
 }
 
