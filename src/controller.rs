@@ -10,6 +10,7 @@
 pub mod backoff;
 pub mod connection;
 pub mod connection_status;
+mod events;
 pub mod file;
 pub mod grants;
 pub mod journal;

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::file::{WriteError, is_paused};
 use super::pools::{PoolEntry, Pools, verb};
 use super::status::{self, Inputs, Standing};
-use super::{record, requests};
+use super::{events, record, requests};
 use crate::api::v1alpha1::Management;
 use crate::metrics::RunGuard;
 use crate::request::journal::{Entry, Journal, JournalError};
@@ -140,6 +140,7 @@ impl PoolJournal {
                 .await
                 .map_err(|error| JournalError::Unavailable(super::chain(&error)))?;
             self.entry.side().recorded.insert(entry.request.id.clone());
+            events::begin(&self.pools, &self.entry, &object, &entry.request.headline);
         }
         Ok(())
     }

@@ -21,18 +21,15 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
+use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use kube::runtime::events::{Event, EventType};
-use kube::{Resource, ResourceExt};
 use tokio::time::{Instant, timeout};
 
 use self::subject::{Look, Subject};
 use super::file::WriteError;
 use super::pools::{GuardedPool, PoolEntry, Pools, key, retry_delay};
 use super::status::{self, Inputs, Standing};
-use super::{chain, record, requests};
-use crate::api::conditions::{self, ConditionType};
+use super::{chain, events, record, requests};
 use crate::api::crd::Kind;
 use crate::api::v1alpha1::{ANNOTATION_POOL, CephPool, CephPoolStatus, FINALIZER_POOL, Operation};
 use crate::metrics::ReconcileOutcome;
@@ -230,7 +227,7 @@ async fn write(subject: &Subject<'_>, look: Look) -> Result<Action, Error> {
     }
     let object = Arc::clone(file.object());
     drop(file);
-    tell(pools, entry, &object, &status).await;
+    events::tell(pools, entry, &object, &status).await;
     if !ended.is_empty()
         && let Err(error) = requests::prune(&pools.client, &object, now).await
     {
@@ -359,55 +356,6 @@ async fn finish(
     side.failed = (request.outcome == Some(crate::api::v1alpha1::Outcome::Failed))
         .then(|| (request.generation, request.id.clone()));
     Ok(())
-}
-
-/// An event when the reason of `Ready` is another one than before. Never on every loop.
-async fn tell(pools: &Pools, entry: &PoolEntry, object: &CephPool, status: &CephPoolStatus) {
-    let Some(ready) = conditions::find(&status.conditions, ConditionType::Ready) else {
-        return;
-    };
-    {
-        let mut side = entry.side();
-        if side.told.as_deref() == Some(ready.reason.as_str()) {
-            return;
-        }
-        side.told = Some(ready.reason.clone());
-    }
-    let stalled = conditions::is_true(&status.conditions, ConditionType::Stalled);
-    let retrying = conditions::find(&status.conditions, ConditionType::Reconciling)
-        .is_some_and(|condition| condition.reason == "ProgressingWithRetry");
-    let mut note = ready.message.clone();
-    let limit = 1000;
-    if note.len() > limit {
-        let mut end = limit;
-        while !note.is_char_boundary(end) {
-            end -= 1;
-        }
-        note.truncate(end);
-    }
-    let event = Event {
-        type_: if stalled || retrying {
-            EventType::Warning
-        } else {
-            EventType::Normal
-        },
-        reason: ready.reason.clone(),
-        note: Some(note),
-        action: "Reconcile".to_owned(),
-        secondary: None,
-    };
-    publish(pools, object, &event).await;
-}
-
-async fn publish(pools: &Pools, object: &CephPool, event: &Event) {
-    let reference: ObjectReference = object.object_ref(&());
-    if let Err(error) = pools.recorder.publish(event, &reference).await {
-        tracing::warn!(
-            pool = object.name_any(),
-            error = chain(&error),
-            "cannot publish an event"
-        );
-    }
 }
 
 /// What to do after a look that failed: try again, ever more slowly.

@@ -1,0 +1,86 @@
+//! Events on the objects: on changes only, never on every loop.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{Event, EventType};
+use kube::{Resource, ResourceExt};
+
+use super::chain;
+use super::pools::{PoolEntry, Pools};
+use crate::api::conditions::{self, ConditionType, Reason};
+use crate::api::v1alpha1::{CephPool, CephPoolStatus};
+
+/// The longest note that Kubernetes takes is 1 KiB.
+const NOTE_LIMIT: usize = 1000;
+
+/// An event when the reason of `Ready` is another one than before.
+pub(super) async fn tell(
+    pools: &Pools,
+    entry: &PoolEntry,
+    object: &CephPool,
+    status: &CephPoolStatus,
+) {
+    let Some(ready) = conditions::find(&status.conditions, ConditionType::Ready) else {
+        return;
+    };
+    if !is_news(entry, &ready.reason) {
+        return;
+    }
+    let stalled = conditions::is_true(&status.conditions, ConditionType::Stalled);
+    let retrying = conditions::find(&status.conditions, ConditionType::Reconciling)
+        .is_some_and(|condition| condition.reason == Reason::ProgressingWithRetry.as_str());
+    let type_ = if stalled || retrying {
+        EventType::Warning
+    } else {
+        EventType::Normal
+    };
+    publish(pools, object, type_, &ready.reason, &ready.message).await;
+}
+
+/// An event when a request begins to be worked on. Its first round is about to be sent, and does not wait for it.
+pub(super) fn begin(pools: &Arc<Pools>, entry: &PoolEntry, object: &Arc<CephPool>, headline: &str) {
+    let reason = Reason::Progressing.as_str();
+    if is_news(entry, reason) {
+        let (pools, object, note) = (Arc::clone(pools), Arc::clone(object), headline.to_owned());
+        tokio::spawn(async move {
+            publish(&pools, &object, EventType::Normal, reason, &note).await;
+        });
+    }
+}
+
+/// Whether the last event had another reason.
+fn is_news(entry: &PoolEntry, reason: &str) -> bool {
+    let mut side = entry.side();
+    let news = side.told.as_deref() != Some(reason);
+    if news {
+        side.told = Some(reason.to_owned());
+    }
+    news
+}
+
+async fn publish(pools: &Pools, object: &CephPool, type_: EventType, reason: &str, note: &str) {
+    let mut note = note.to_owned();
+    if note.len() > NOTE_LIMIT {
+        let mut end = NOTE_LIMIT;
+        while !note.is_char_boundary(end) {
+            end -= 1;
+        }
+        note.truncate(end);
+    }
+    let event = Event {
+        type_,
+        reason: reason.to_owned(),
+        note: Some(note),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
+    let reference: ObjectReference = object.object_ref(&());
+    if let Err(error) = pools.recorder.publish(&event, &reference).await {
+        tracing::warn!(
+            pool = object.name_any(),
+            error = chain(&error),
+            "cannot publish an event"
+        );
+    }
+}
