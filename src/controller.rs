@@ -16,6 +16,7 @@ pub mod grants;
 pub mod journal;
 pub mod keyring;
 mod levels;
+mod owners;
 pub mod pool;
 pub mod pools;
 pub mod record;
@@ -34,7 +35,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{Config, Controller, Error as ControllerError};
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
@@ -264,7 +265,7 @@ fn watch_pools(
         objects.clone(),
         namespaces,
         instance,
-        Recorder::new(client.clone(), reporter),
+        reporter,
         settings.metrics.clone(),
     ));
     let following = tokio::spawn(triggers::follow(

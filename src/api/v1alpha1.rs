@@ -27,7 +27,8 @@ pub use pool_settings::{
     QuotaSpec, ReplicatedSpec,
 };
 pub use pool_status::{
-    CephPoolStatus, DriftStatus, ObservedPool, PendingChange, PoolRequestStatus,
+    AskedTokenStatus, CephPoolStatus, DriftStatus, ObservedPool, PendingChange, PoolRequestStatus,
+    UsedTokenStatus,
 };
 pub use request::{
     CephRequest, CephRequestSpec, CephRequestStatus, CommandRecord, Operation, Outcome,

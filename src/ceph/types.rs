@@ -57,6 +57,12 @@ impl PoolName {
         Self(format!("{}{CREATING_INFIX}{nonce}", self.0))
     }
 
+    /// The private name a pool of this name is removed under.
+    #[must_use]
+    pub fn while_removing(&self, nonce: &str) -> Self {
+        Self(format!("{}{DELETING_INFIX}{nonce}", self.0))
+    }
+
     /// Whether this is a private name, ours or another instance's.
     pub fn is_private(&self) -> bool {
         self.0.contains(CREATING_INFIX) || self.0.contains(DELETING_INFIX)

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType};
+use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Resource, ResourceExt};
 
 use super::chain;
 use super::pools::{PoolEntry, Pools};
 use crate::api::conditions::{self, ConditionType, Reason};
 use crate::api::v1alpha1::{CephPool, CephPoolStatus};
+use crate::request::user_request::UserRequest;
 
 /// The longest note that Kubernetes takes is 1 KiB.
 const NOTE_LIMIT: usize = 1000;
@@ -30,23 +31,51 @@ pub(super) async fn tell(
     let stalled = conditions::is_true(&status.conditions, ConditionType::Stalled);
     let retrying = conditions::find(&status.conditions, ConditionType::Reconciling)
         .is_some_and(|condition| condition.reason == Reason::ProgressingWithRetry.as_str());
-    let type_ = if stalled || retrying {
-        EventType::Warning
+    let pool = object_name(object);
+    if stalled || retrying {
+        tracing::warn!(
+            pool,
+            reason = ready.reason,
+            message = ready.message,
+            "not in order"
+        );
+        publish(
+            pools,
+            object,
+            EventType::Warning,
+            &ready.reason,
+            &ready.message,
+        )
+        .await;
     } else {
-        EventType::Normal
-    };
-    publish(pools, object, type_, &ready.reason, &ready.message).await;
+        tracing::info!(pool, reason = ready.reason, message = ready.message);
+        publish(
+            pools,
+            object,
+            EventType::Normal,
+            &ready.reason,
+            &ready.message,
+        )
+        .await;
+    }
 }
 
 /// An event when a request begins to be worked on. Its first round is about to be sent, and does not wait for it.
-pub(super) fn begin(pools: &Arc<Pools>, entry: &PoolEntry, object: &Arc<CephPool>, headline: &str) {
+pub(super) fn begin(
+    pools: &Arc<Pools>,
+    entry: &PoolEntry,
+    object: &Arc<CephPool>,
+    request: &UserRequest,
+    note: &str,
+) {
     let reason = Reason::Progressing.as_str();
-    if is_news(entry, reason) {
-        let (pools, object, note) = (Arc::clone(pools), Arc::clone(object), headline.to_owned());
-        tokio::spawn(async move {
-            publish(&pools, &object, EventType::Normal, reason, &note).await;
-        });
-    }
+    entry.side().told = Some(reason.to_owned());
+    tracing::info!(pool = object_name(object), request = request.id, "{note}");
+    let (pools, object) = (Arc::clone(pools), Arc::clone(object));
+    let note = note.to_owned();
+    tokio::spawn(async move {
+        publish(&pools, &object, EventType::Normal, reason, &note).await;
+    });
 }
 
 /// Whether the last event had another reason.
@@ -57,6 +86,14 @@ fn is_news(entry: &PoolEntry, reason: &str) -> bool {
         side.told = Some(reason.to_owned());
     }
     news
+}
+
+fn object_name(object: &CephPool) -> String {
+    format!(
+        "{}/{}",
+        object.namespace().unwrap_or_default(),
+        object.name_any()
+    )
 }
 
 async fn publish(pools: &Pools, object: &CephPool, type_: EventType, reason: &str, note: &str) {
@@ -76,7 +113,9 @@ async fn publish(pools: &Pools, object: &CephPool, type_: EventType, reason: &st
         secondary: None,
     };
     let reference: ObjectReference = object.object_ref(&());
-    if let Err(error) = pools.recorder.publish(&event, &reference).await {
+    // A recorder adds up events of one reason under the words of the first: each thing that is told here is another one.
+    let recorder = Recorder::new(pools.client.clone(), pools.reporter.clone());
+    if let Err(error) = recorder.publish(&event, &reference).await {
         tracing::warn!(
             pool = object.name_any(),
             error = chain(&error),

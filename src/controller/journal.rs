@@ -1,6 +1,7 @@
 //! The journal of a run: the status of its object.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,12 +9,16 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::file::{WriteError, is_paused};
-use super::pools::{PoolEntry, Pools, verb};
+use super::pools::{PoolEntry, Pools, names_to_grant, removes_pool};
+use super::registry::Session;
 use super::status::{self, Inputs, Standing};
-use super::{events, record, requests};
-use crate::api::v1alpha1::Management;
+use super::{events, owners, record, requests};
+use crate::api::v1alpha1::{Management, Operation};
+use crate::ceph::command::MonCommand;
 use crate::metrics::RunGuard;
+use crate::request::executor::Aim;
 use crate::request::journal::{Entry, Journal, JournalError};
+use crate::request::refusal::Refusal;
 use crate::request::work::PoolKey;
 
 /// Nothing that is written down before a round takes longer.
@@ -25,20 +30,23 @@ pub struct PoolJournal {
     pools: Arc<Pools>,
     entry: Arc<PoolEntry>,
     key: PoolKey,
-    discard: bool,
+    aim: Aim,
+    /// Whether a round of this run was written down.
+    begun: AtomicBool,
     /// Counts the run for as long as it has a journal.
     _run: RunGuard,
 }
 
 impl PoolJournal {
-    /// The journal of an object; `discard` when the object is deleted and its private pool goes with it.
-    pub fn new(pools: Arc<Pools>, entry: Arc<PoolEntry>, key: PoolKey, discard: bool) -> Self {
+    /// The journal of an object, for a run with this aim.
+    pub fn new(pools: Arc<Pools>, entry: Arc<PoolEntry>, key: PoolKey, aim: Aim) -> Self {
         Self {
             _run: pools.metrics.run(),
             pools,
             entry,
             key,
-            discard,
+            aim,
+            begun: AtomicBool::new(false),
         }
     }
 }
@@ -75,7 +83,8 @@ impl PoolJournal {
         if object.metadata.uid.as_deref() != Some(self.key.uid.as_str()) {
             return Err(moved("another object has its name now"));
         }
-        if object.metadata.deletion_timestamp.is_some() != self.discard {
+        let deleted = self.aim != Aim::Keep;
+        if object.metadata.deletion_timestamp.is_some() != deleted {
             return Err(moved("it is deleted"));
         }
         if object.metadata.generation != Some(entry.wish.generation) {
@@ -98,24 +107,24 @@ impl PoolJournal {
                 "the labels of its namespace are not known yet".to_owned(),
             ));
         }
-        self.pools
-            .granted(
-                &session,
-                &self.key.namespace,
-                &entry.wish.pool,
-                verb(entry.found.is_some_and(|found| found.published)),
-            )
-            .map_err(JournalError::Refused)?;
+        self.may(&session, &entry).map_err(JournalError::Refused)?;
+        self.owner_is_gone(&entry).await?;
         let wanted = &entry.wish.record;
-        file.write_metadata(record::annotation(wanted).as_deref(), wanted.unpublished)
-            .await
-            .map_err(|error| unwritten(&error))?;
+        file.write_metadata(
+            record::annotation(wanted).as_deref(),
+            wanted.unpublished || wanted.removal.is_some() || removes_pool(&object),
+        )
+        .await
+        .map_err(|error| unwritten(&error))?;
         let status = status::compute(&Inputs {
             object: file.object(),
             standing: match status::blocked(file.object()) {
                 // Said until it works.
-                Some(message) if self.discard => Standing::DeletionBlocked { message },
-                None if self.discard => Standing::Deleting,
+                Some(message) if deleted => Standing::DeletionBlocked {
+                    message,
+                    token: None,
+                },
+                None if deleted => Standing::Deleting,
                 _ => Standing::Working,
             },
             record: Some(wanted),
@@ -140,10 +149,73 @@ impl PoolJournal {
                 .await
                 .map_err(|error| JournalError::Unavailable(super::chain(&error)))?;
             self.entry.side().recorded.insert(entry.request.id.clone());
-            events::begin(&self.pools, &self.entry, &object, &entry.request.headline);
+        }
+        // Corrections share one request, and each is told.
+        let first = !self.begun.swap(true, Ordering::Relaxed);
+        if !known || (first && entry.request.operation == Operation::Correct) {
+            events::begin(
+                &self.pools,
+                &self.entry,
+                &object,
+                entry.request,
+                &told(&entry),
+            );
         }
         Ok(())
     }
+}
+
+impl PoolJournal {
+    /// Whether the grants allow the round, for every name that it is about.
+    fn may(&self, session: &Session, entry: &Entry<'_>) -> Result<(), Refusal> {
+        let wish = entry.wish;
+        let back = wish.removal_name();
+        let gives_back = entry.round.steps.iter().any(|step| {
+            matches!(&step.command, MonCommand::PoolRename { from, .. } if Some(from) == back.as_ref())
+        });
+        if gives_back {
+            // A grant that was taken back must not keep a pool from its name.
+            return Ok(());
+        }
+        let present = entry.found.map(|found| &found.name);
+        for name in names_to_grant(entry.verb, wish, present) {
+            self.pools
+                .granted(session, &self.key.namespace, name, entry.verb)?;
+        }
+        Ok(())
+    }
+
+    /// A pool whose owner was found to be gone: is it still?
+    async fn owner_is_gone(&self, entry: &Entry<'_>) -> Result<(), JournalError> {
+        let Some(mark) = entry.found.and_then(|found| found.replaces.as_ref()) else {
+            return Ok(());
+        };
+        if !entry.wish.dead_marks.contains(&mark.mark) {
+            return Ok(());
+        }
+        let identity = entry.found.map(|found| &found.identity);
+        let gone = owners::is_gone(&self.pools.client, mark, identity, &entry.wish.pool).await;
+        if gone {
+            Ok(())
+        } else {
+            self.entry.side().dead_marks.remove(&mark.mark);
+            Err(JournalError::Moved("the pool's owner is back".to_owned()))
+        }
+    }
+}
+
+/// What a person is told of the work that begins.
+fn told(entry: &Entry<'_>) -> String {
+    if entry.request.operation != Operation::Correct {
+        return entry.request.headline.clone();
+    }
+    let changed: Vec<String> = entry
+        .round
+        .steps
+        .iter()
+        .map(|step| format!("{} from {} to {}", step.field, step.observed, step.desired))
+        .collect();
+    format!("Putting back what others changed: {}", changed.join(", "))
 }
 
 fn unwritten(error: &WriteError) -> JournalError {

@@ -27,9 +27,9 @@ use tokio::time::{Instant, timeout};
 
 use self::subject::{Look, Subject};
 use super::file::WriteError;
-use super::pools::{GuardedPool, PoolEntry, Pools, key, retry_delay};
+use super::pools::{GuardedPool, PoolEntry, Pools, key, removes_pool, retry_delay};
 use super::status::{self, Inputs, Standing};
-use super::{chain, events, record, requests};
+use super::{chain, events, owners, record, requests};
 use crate::api::crd::Kind;
 use crate::api::v1alpha1::{ANNOTATION_POOL, CephPool, CephPoolStatus, FINALIZER_POOL, Operation};
 use crate::metrics::ReconcileOutcome;
@@ -149,9 +149,29 @@ async fn attend(pools: &Arc<Pools>, seen: &Arc<CephPool>) -> Result<Action, Erro
         }
         deletion::look(&subject)
     } else {
-        look::look(&subject)
+        let look = look::look(&subject);
+        if owner_gone(&subject, &look).await {
+            look::look(&subject)
+        } else {
+            look
+        }
     };
     write(&subject, look).await
+}
+
+/// Whether the pool that was looked for carries the mark of an object that is found to be gone.
+async fn owner_gone(subject: &Subject<'_>, look: &Look) -> bool {
+    let Some(mark) = &look.doubtful else {
+        return false;
+    };
+    let name = look::wanted_name(subject.object);
+    let pool = look.marked.as_ref();
+    let gone = owners::is_gone(&subject.pools.client, mark, pool, &name).await;
+    if gone {
+        tracing::info!(pool = %name, owner = mark.owner(), "the owner of the mark is gone");
+        subject.entry.side().dead_marks.insert(mark.mark.clone());
+    }
+    gone
 }
 
 /// Writes what a look has come to: requests that ended first, then the status, then the metadata.
@@ -198,7 +218,7 @@ async fn write(subject: &Subject<'_>, look: Look) -> Result<Action, Error> {
     let metadata = look.record.as_ref().map(|record| {
         let finalizer = match object.metadata.deletion_timestamp {
             Some(_) => look.finalizer,
-            None => record.unpublished,
+            None => record.unpublished || removes_pool(object),
         };
         (annotation(record, file.object()), finalizer)
     });
@@ -347,6 +367,14 @@ async fn finish(
         .await
         .map_err(failed("complete"))?;
     if let Some(outcome) = request.outcome {
+        let error = request.error.as_deref();
+        tracing::info!(
+            request = request.id,
+            ?outcome,
+            error,
+            "{}",
+            request.headline
+        );
         pools.metrics.request(request.operation, outcome);
     }
     let mut side = entry.side();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::events::Recorder;
+use kube::runtime::events::Reporter;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::time::Instant;
@@ -17,13 +17,17 @@ use super::file::PoolFile;
 use super::registry::{Registry, Session};
 use super::requests;
 use crate::api::conditions::{self, ConditionType};
-use crate::api::v1alpha1::{CephPool, CephRequest, PoolReference, Verb};
-use crate::ceph::types::PoolName;
+use crate::api::v1alpha1::{
+    CephPool, CephRequest, DeletionPolicy, Management, PoolReference, Verb,
+};
+use crate::api::validate;
+use crate::ceph::types::{Fsid, PoolName};
 use crate::metrics::Metrics;
 use crate::request::collection::RequestCollection;
 use crate::request::ownership::Owner;
 use crate::request::refusal::Refusal;
 use crate::request::user_request::UserRequest;
+use crate::request::wish::Wish;
 use crate::request::work::PoolKey;
 
 /// How long ending the requests of an object that is gone may take.
@@ -46,8 +50,8 @@ pub struct Pools {
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
     /// The control plane, in the marks.
     pub instance: String,
-    /// Events on the objects.
-    pub recorder: Recorder,
+    /// Who tells events.
+    pub reporter: Reporter,
     /// Counts.
     pub metrics: Metrics,
     /// When connections began to be looked at.
@@ -93,10 +97,25 @@ pub struct Side {
     pub failed: Option<(i64, String)>,
     /// Requests whose `CephRequest` is there.
     pub recorded: BTreeSet<String>,
+    /// Marks whose owners were found to be gone.
+    pub dead_marks: BTreeSet<String>,
+    /// What stood in the object when its removal was tried last: another word of a person is worth another try at once.
+    pub removal_tried: Option<RemovalTry>,
     /// When the deletion of an object with an unfinished creation was first looked at.
     pub deleting_since: Option<Instant>,
     /// The reason of the last event, so that events come on changes only.
     pub told: Option<String>,
+}
+
+/// What a person can change about a removal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemovalTry {
+    /// The generation of the object.
+    pub generation: Option<i64>,
+    /// The tokens in its annotation.
+    pub given: BTreeSet<String>,
+    /// The value by which another look was asked for.
+    pub token: Option<String>,
 }
 
 impl PoolEntry {
@@ -119,7 +138,7 @@ impl Pools {
         objects: Store<GuardedPool>,
         namespaces: Store<PartialObjectMeta<Namespace>>,
         instance: String,
-        recorder: Recorder,
+        reporter: Reporter,
         metrics: Metrics,
     ) -> Self {
         Self {
@@ -129,7 +148,7 @@ impl Pools {
             objects,
             namespaces,
             instance,
-            recorder,
+            reporter,
             metrics,
             connecting_since: OnceLock::new(),
             left_open: OnceLock::new(),
@@ -279,6 +298,63 @@ impl Pools {
         })
     }
 
+    /// Whether the connection's owner lets this namespace do anything at all with a pool of this name.
+    pub fn granted_any(
+        &self,
+        session: &Session,
+        namespace: &str,
+        pool: &PoolName,
+    ) -> Result<(), Refusal> {
+        let verbs = [
+            Verb::Update,
+            Verb::Create,
+            Verb::Adopt,
+            Verb::Rename,
+            Verb::Delete,
+            Verb::TakeOver,
+        ];
+        let mut denied = Ok(());
+        for verb in verbs {
+            denied = self.granted(session, namespace, pool, verb);
+            if denied.is_ok() {
+                break;
+            }
+        }
+        denied
+    }
+
+    /// The older object that wishes for the same pool of the same cluster, and may have it.
+    ///
+    /// Over all connections: two of them can reach one cluster. Objects that only observe, that are being deleted, that
+    /// are not valid or have no grant claim nothing.
+    pub fn older_claim(&self, object: &CephPool, fsid: &Fsid, pool: &PoolName) -> Option<String> {
+        let age = |object: &CephPool| {
+            let made = object.metadata.creation_timestamp.as_ref();
+            (made.map(|made| made.0), object.uid())
+        };
+        let own = age(object);
+        self.objects.state().iter().find_map(|other| {
+            let other = other.0.as_ref().ok()?;
+            let claims = other.wanted_pool_name() == pool.as_str()
+                && age(other) < own
+                && other.metadata.deletion_timestamp.is_none()
+                && other.spec.management == Management::Manage
+                && validate::check_pool(other).is_ok();
+            if !claims {
+                return None;
+            }
+            let session = self
+                .registry
+                .session(&other.spec.connection_ref.name)
+                .ok()?;
+            let namespace = other.namespace().unwrap_or_default();
+            let may = session.fsid == *fsid
+                && session.spec.management == Management::Manage
+                && self.granted_any(&session, &namespace, pool).is_ok();
+            may.then(|| format!("{namespace}/{}", other.name_any()))
+        })
+    }
+
     fn entries(&self) -> MutexGuard<'_, HashMap<PoolKey, Arc<PoolEntry>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -303,9 +379,22 @@ pub fn key(object: &impl Resource) -> PoolKey {
     }
 }
 
-/// The verb that a change of a pool needs.
-pub fn verb(has_pool: bool) -> Verb {
-    if has_pool { Verb::Update } else { Verb::Create }
+/// The names that a grant has to cover: of a pool that gets another name both, of one that is removed the one it has.
+pub fn names_to_grant<'a>(
+    verb: Verb,
+    wish: &'a Wish,
+    present: Option<&'a PoolName>,
+) -> Vec<&'a PoolName> {
+    match (verb, present) {
+        (Verb::Rename, Some(present)) => vec![present, &wish.pool],
+        (Verb::Delete, _) => vec![wish.record.private_base.as_ref().unwrap_or(&wish.pool)],
+        _ => vec![&wish.pool],
+    }
+}
+
+/// Whether the pool goes with its object.
+pub fn removes_pool(object: &CephPool) -> bool {
+    object.spec.deletion_policy == DeletionPolicy::Delete
 }
 
 /// A second, doubled with every failure up to a minute.

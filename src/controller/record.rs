@@ -8,9 +8,13 @@ use std::collections::BTreeSet;
 
 use kube::ResourceExt;
 
-use crate::api::v1alpha1::{ANNOTATION_POOL, CephPool};
+use crate::api::v1alpha1::{ANNOTATION_CONFIRM, ANNOTATION_POOL, CephPool};
 use crate::ceph::types::{CreateTime, Fsid, PoolId, PoolIdentity, PoolName};
+use crate::request::token::{self, AskedToken, Confirmations, UsedToken};
 use crate::request::wish::Record;
+
+/// What the nonce of a removal begins with in the status.
+const REMOVAL: &str = "del-";
 
 /// Words drawn by the caller, for an object of which nothing is recorded yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,9 +39,11 @@ pub fn from_object(pool: &CephPool, fresh: Fresh) -> Record {
             create_time: CreateTime(status.pool_create_time?),
         })
     });
-    let nonce = status
+    let words = status
         .and_then(|status| status.request.as_ref())
-        .and_then(|request| request.nonce.clone());
+        .and_then(|request| request.nonce.as_deref());
+    let removal = words.and_then(|words| words.strip_prefix(REMOVAL));
+    let nonce = words.filter(|_| removal.is_none()).map(str::to_owned);
     // The claim belongs to the pool it was recorded with.
     let claim = annotated
         .as_ref()
@@ -49,16 +55,57 @@ pub fn from_object(pool: &CephPool, fresh: Fresh) -> Record {
         claim_recorded: claim.is_some(),
         claim: claim.unwrap_or(fresh.claim),
         unpublished: nonce.is_some(),
-        private_base: nonce
-            .is_some()
-            .then(|| status.and_then(|status| status.pool_name.clone()))
-            .flatten()
+        private_base: words
+            .and_then(|_| status.and_then(|status| status.pool_name.clone()))
             .map(PoolName::new),
+        removal: removal.map(str::to_owned),
         nonce: nonce.unwrap_or(fresh.nonce),
         applied: status.map_or_else(BTreeSet::new, |status| {
             status.applied_fields.iter().cloned().collect()
         }),
+        used: status.map_or_else(Vec::new, |status| {
+            let used = status.used_tokens.iter();
+            used.map(|used| UsedToken {
+                token: used.token.clone(),
+                request: used.request_id.clone(),
+            })
+            .collect()
+        }),
     }
+}
+
+/// The random part of the private name, as the status keeps it. A removal's says so.
+pub fn nonce(record: &Record) -> Option<String> {
+    match &record.removal {
+        Some(nonce) => Some(format!("{REMOVAL}{nonce}")),
+        None => record.unpublished.then(|| record.nonce.clone()),
+    }
+}
+
+/// What people have confirmed on an object, and what they were asked.
+pub fn confirmations(pool: &CephPool) -> Confirmations {
+    let annotation = pool.annotations().get(ANNOTATION_CONFIRM);
+    let asked = pool.status.iter().flat_map(|status| &status.asked_tokens);
+    Confirmations {
+        uid: pool.uid().unwrap_or_default(),
+        given: annotation.map_or_else(BTreeSet::new, |text| token::parse(text)),
+        asked: asked
+            .map(|asked| AskedToken {
+                token: asked.token.clone(),
+                step: asked.step.clone(),
+                target: asked.target.clone(),
+                generation: asked.generation,
+            })
+            .collect(),
+        // The work on the pool knows them.
+        open: BTreeSet::new(),
+    }
+}
+
+/// The pool that an object's annotation names.
+pub fn annotated(pool: &CephPool) -> Option<PoolIdentity> {
+    let text = pool.annotations().get(ANNOTATION_POOL)?;
+    parse_annotation(text).map(|(identity, _)| identity)
 }
 
 /// The annotation that a record asks for; none before a pool is known.

@@ -10,9 +10,11 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
+use super::record;
 use crate::api::conditions::{self as api_conditions, ConditionType, Reason};
 use crate::api::v1alpha1::{
-    CephPool, CephPoolStatus, DriftStatus, ObservedPool, PendingChange, PoolRequestStatus, PoolType,
+    AskedTokenStatus, CephPool, CephPoolStatus, DriftStatus, ObservedPool, PendingChange,
+    PoolRequestStatus, PoolType, UsedTokenStatus,
 };
 use crate::ceph::command::MonCommand;
 use crate::ceph::osd_map::{Pool, PoolKind};
@@ -22,6 +24,7 @@ use crate::request::preview::Plan;
 use crate::request::refusal::Refusal;
 use crate::request::rejection::Rejection;
 use crate::request::round::Step;
+use crate::request::token::{AskedToken, UsedToken};
 use crate::request::user_request::UserRequest;
 use crate::request::wish::Record;
 
@@ -72,12 +75,14 @@ pub enum Standing {
     Differs,
     /// Paused by its annotation.
     Paused,
-    /// Deleted, and its private pool cannot be removed yet.
+    /// Deleted, and its pool cannot be removed yet.
     DeletionBlocked {
         /// Why, and what to do.
         message: String,
+        /// The token that lets it be removed all the same, where one does.
+        token: Option<AskedToken>,
     },
-    /// Deleted, and its private pool is being removed.
+    /// Deleted, and its pool is being removed or let go.
     Deleting,
 }
 
@@ -161,7 +166,11 @@ pub fn compute(inputs: &Inputs<'_>) -> CephPoolStatus {
         last_handled_request_id: old.last_handled_request_id.clone(),
         last_handled_reconcile_at: reconcile_token(inputs.object)
             .or_else(|| old.last_handled_reconcile_at.clone()),
-        used_tokens: old.used_tokens.clone(),
+        asked_tokens: asked_tokens(inputs, &old),
+        used_tokens: match inputs.record {
+            Some(record) => record.used.iter().map(used_token).collect(),
+            None => old.used_tokens.clone(),
+        },
         conditions,
     }
 }
@@ -185,8 +194,10 @@ pub fn reconcile_token(object: &CephPool) -> Option<String> {
 
 fn pool_name(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Option<String> {
     match inputs.record {
-        // While a creation is not published this is what its private name begins with.
-        Some(record) if record.unpublished => record.private_base.as_ref().map(ToString::to_string),
+        // While a pool has a private name this is what that begins with.
+        Some(record) if record.unpublished || record.removal.is_some() => {
+            record.private_base.as_ref().map(ToString::to_string)
+        }
         Some(record) if record.identity.is_some() => inputs
             .seen
             .as_ref()
@@ -201,10 +212,7 @@ fn pool_name(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Option<String> {
 }
 
 fn request(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Option<PoolRequestStatus> {
-    let nonce = inputs
-        .record
-        .filter(|record| record.unpublished)
-        .map(|record| record.nonce.clone());
+    let nonce = inputs.record.and_then(record::nonce);
     let Some(request) = inputs.request else {
         return old
             .request
@@ -233,6 +241,45 @@ fn request(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Option<PoolRequestStatu
         percent: Some(request.percent()),
         error: request.error.clone(),
     })
+}
+
+/// The tokens that were asked for. They stay while it is not known whether they are still asked for, or a pool
+/// that cannot be seen for a moment would get others.
+fn asked_tokens(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Vec<AskedTokenStatus> {
+    let refusals: Vec<&Refusal> = match (&inputs.standing, inputs.plan) {
+        (
+            Standing::DeletionBlocked {
+                token: Some(token), ..
+            },
+            _,
+        ) => {
+            return vec![asked_token(token)];
+        }
+        (Standing::InSync { .. } | Standing::Creating, _) => return Vec::new(),
+        (_, Some(plan)) => plan.now.refusals.iter().collect(),
+        (Standing::Refused(refusals), None) => refusals.iter().collect(),
+        _ => return old.asked_tokens.clone(),
+    };
+    let tokens = refusals
+        .iter()
+        .filter_map(|refusal| refusal.token.as_deref());
+    tokens.map(asked_token).collect()
+}
+
+fn asked_token(asked: &AskedToken) -> AskedTokenStatus {
+    AskedTokenStatus {
+        token: asked.token.clone(),
+        step: asked.step.clone(),
+        target: asked.target.clone(),
+        generation: asked.generation,
+    }
+}
+
+fn used_token(used: &UsedToken) -> UsedTokenStatus {
+    UsedTokenStatus {
+        token: used.token.clone(),
+        request_id: used.request.clone(),
+    }
 }
 
 /// To the second, as Kubernetes keeps it: or the answer of a write would differ from what was sent.

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::executor::{Access, run};
 use super::journal::Journal;
+use super::locks::NameLocks;
 use super::work::{PoolKey, PoolWork, RunEnd};
 
 /// The work on all pools. Cheap to clone.
@@ -21,6 +22,8 @@ pub struct RequestCollection {
     runs: TaskTracker,
     ended: mpsc::UnboundedSender<PoolKey>,
     stop: CancellationToken,
+    /// Names that commands without an answer may still use.
+    pub locks: NameLocks,
 }
 
 impl RequestCollection {
@@ -32,6 +35,7 @@ impl RequestCollection {
             runs: TaskTracker::new(),
             ended,
             stop,
+            locks: NameLocks::default(),
         }
     }
 
@@ -70,7 +74,7 @@ impl RequestCollection {
                 key,
                 ended,
             };
-            let end = run(&work, &access, journal.as_ref(), &stop).await;
+            let end = run(&finish.key, &work, &access, journal.as_ref(), &stop).await;
             tracing::debug!(pool = %finish.key, ?end, "run ended");
             work.state().end = Some(end);
         });

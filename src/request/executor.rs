@@ -15,19 +15,21 @@ use tokio_util::sync::CancellationToken;
 use super::factory::Next;
 use super::guard;
 use super::journal::{Entry, Journal, JournalError};
-use super::pool_factory::discard_round;
+use super::locks::NameLocks;
+use super::pool_factory::{Proof, discard_round, removal_round};
 use super::preview::MAX_ROUNDS;
 use super::refusal::Refusal;
 use super::registry::{ObjectType, factory};
 use super::rejection::Rejection;
 use super::round::{POOL_FIELD, Round, Step};
+use super::token::spend;
 use super::user_request::{SentCommand, SentRound, UserRequest};
 use super::wish::Wish;
-use super::work::{PoolWork, RunEnd};
+use super::work::{PoolKey, PoolWork, RunEnd};
 use crate::ceph::client::{ClientError, MonClient, Reply};
 use crate::ceph::command::MonCommand;
 use crate::ceph::errno::{Verdict, judge, map_moved};
-use crate::ceph::types::{Epoch, PoolId};
+use crate::ceph::types::{Epoch, PoolId, PoolName};
 use crate::ceph::view::ClusterView;
 use crate::monitor::{ClusterMonitor, NotUsable};
 
@@ -37,6 +39,8 @@ const VIEW_AGE: Duration = Duration::from_secs(5);
 const MOVED_PAUSE: Duration = Duration::from_millis(200);
 /// How often a view that is being read is looked for.
 const VIEW_LOOK: Duration = Duration::from_millis(10);
+/// How long a look into a pool may take.
+const PROOF_LIMIT: Duration = Duration::from_secs(120);
 /// A late `application set` would miss the name that the rename takes away.
 const RENAME_LAG: Duration = Duration::from_millis(5);
 
@@ -51,23 +55,38 @@ pub struct Access {
     pub floor: Epoch,
     /// How long a command may take.
     pub command_timeout: Duration,
-    /// Whether the object is deleted, so that a pool that was never published goes too.
-    pub discard: bool,
+    /// What the run is to come to.
+    pub aim: Aim,
+    /// Names that commands without an answer may still use.
+    pub locks: NameLocks,
+}
+
+/// What a run is to come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// The pool is as wished.
+    Keep,
+    /// The object is deleted, and its pool, which was never published, goes with it.
+    Discard,
+    /// The object is deleted, and its pool goes with it if it is empty or a person confirms that.
+    Remove,
 }
 
 /// Works on one pool until nothing is left that can be done.
 pub async fn run(
+    key: &PoolKey,
     work: &PoolWork,
     access: &Access,
     journal: &dyn Journal,
     stop: &CancellationToken,
 ) -> RunEnd {
-    match rounds(work, access, journal, stop).await {
+    match rounds(key, work, access, journal, stop).await {
         Ok(end) | Err(end) => end,
     }
 }
 
 async fn rounds(
+    key: &PoolKey,
     work: &PoolWork,
     access: &Access,
     journal: &dyn Journal,
@@ -76,15 +95,30 @@ async fn rounds(
     // Polls are quick while a run is under way: every round waits for a view.
     let _hurry = access.monitor.hurry();
     let mut objections = 0;
+    let mut proof = None;
     for _ in 0..MAX_ROUNDS {
         if stop.is_cancelled() {
             return Ok(RunEnd::Stopped);
         }
         let view = access.view().await?;
-        let (wish, next) = plan(work, access, &view)?;
+        let (wish, next) = plan(work, access, &view, proof.as_ref())?;
+        if let Some(name) = &next.unproven {
+            proof = Some(prove(access, &view, name).await?);
+            continue;
+        }
         let round = without_rejected(work, next.round);
         if round.is_empty() {
-            return Ok(ended(work, next.refusals));
+            return Ok(ended(work, access.aim, next.refusals));
+        }
+        let held = access
+            .locks
+            .holds_back(&round, &wish.pool, key, &view, Instant::now());
+        if let Some((name, wait)) = held {
+            return Err(RunEnd::Away(format!(
+                "the name {name} is left alone for {} s more, since a command that uses it was not answered and may \
+                 still be executed",
+                wait.as_secs() + 1
+            )));
         }
         // Creates are throttled by what they do to the monitor, before anything is written down.
         let _permit = if round.creates() {
@@ -97,12 +131,14 @@ async fn rounds(
             None
         };
         let request = submitted(work, access, &round);
+        let wish = spend_tokens(work, wish, &round, &request.id);
         let recorded = journal
             .before_round(Entry {
                 wish: &wish,
                 request: &request,
                 round: &round,
                 found: next.found.as_ref(),
+                verb: next.verb,
             })
             .await;
         if let Err(error) = recorded {
@@ -113,7 +149,7 @@ async fn rounds(
         // Writing it down took a while: what was true must still be.
         let view = access.view().await?;
         let pool = next.found.as_ref().map(|found| found.identity.id);
-        match guard::check(&round, &wish, &view, pool) {
+        match guard::check(&round, &wish, &view, pool, proof.as_ref()) {
             Ok(()) => objections = 0,
             // The map moved: plan again from the newer view. Twice in a row is no accident.
             Err(objection) if objections == 0 => {
@@ -124,15 +160,19 @@ async fn rounds(
             Err(objection) => return Err(RunEnd::Unsafe(objection.to_string())),
         }
         let started = Instant::now();
-        let sent = send(work, access, &round, pool).await;
+        let sent = send(key, work, access, &round, pool).await;
         journal.after_round(started.elapsed());
-        sent?;
+        let after = sent?;
+        if access.aim == Aim::Remove && gives_back(&round, &wish) {
+            given_back(work, &after);
+            return Ok(ended(work, access.aim, next.refusals));
+        }
     }
     // The cap is only an end when something is left.
     let view = access.view().await?;
-    let (_, next) = plan(work, access, &view)?;
+    let (_, next) = plan(work, access, &view, proof.as_ref())?;
     if without_rejected(work, next.round).is_empty() {
-        Ok(ended(work, next.refusals))
+        Ok(ended(work, access.aim, next.refusals))
     } else {
         Ok(RunEnd::NotConverging)
     }
@@ -159,7 +199,12 @@ impl Access {
 }
 
 /// Plans for the newest wish, with the record as this run knows it.
-fn plan(work: &PoolWork, access: &Access, view: &ClusterView) -> Result<(Arc<Wish>, Next), RunEnd> {
+fn plan(
+    work: &PoolWork,
+    access: &Access,
+    view: &ClusterView,
+    proof: Option<&Proof>,
+) -> Result<(Arc<Wish>, Next), RunEnd> {
     let mut state = work.state();
     let Some(newest) = state.wish.clone() else {
         return Err(RunEnd::Moved("there is no wish any more".into()));
@@ -182,17 +227,32 @@ fn plan(work: &PoolWork, access: &Access, view: &ClusterView) -> Result<(Arc<Wis
         record.unpublished = false;
         record.private_base = None;
     }
-    let wish = Wish {
+    if record.identity.is_some() && !record.unpublished && record.removal.is_none() {
+        // A pool that gets a private name again gets one that was never used before.
+        record.nonce = fresh_word();
+    }
+    let mut wish = Wish {
         record,
         ..(*newest).clone()
     };
-    let next = if access.discard {
-        discard_round(&wish, view)
-    } else {
-        factory(ObjectType::Pool).next_round(&wish, view)
+    wish.confirmations.open = state.open_requests();
+    let next = match access.aim {
+        Aim::Discard => discard_round(&wish, view),
+        Aim::Remove => {
+            let refused = state
+                .rejections
+                .iter()
+                .find(|rejection| matches!(rejection.command, MonCommand::PoolRemove { .. }));
+            let refused = refused.map(ToString::to_string);
+            removal_round(&wish, view, proof, refused.as_deref())
+        }
+        Aim::Keep => factory(ObjectType::Pool).next_round(&wish, view),
     };
     let mut wish = next.advance(wish);
-    wish.record.applied.extend(wish.fields());
+    // Before a pool is ours, nothing of it was applied by us.
+    if access.aim == Aim::Keep && !next.found.as_ref().is_some_and(|found| found.adopting) {
+        wish.record.applied.extend(wish.fields());
+    }
     for step in &next.round.steps {
         match step.command {
             // From now on the pool may have its real name, and be in use, whatever the reply says.
@@ -209,6 +269,58 @@ fn plan(work: &PoolWork, access: &Access, view: &ClusterView) -> Result<(Arc<Wis
     Ok((Arc::new(wish), next))
 }
 
+/// Looks into a pool.
+async fn prove(access: &Access, view: &ClusterView, name: &PoolName) -> Result<Proof, RunEnd> {
+    let Some(pool) = view.pool_named(name) else {
+        return Err(RunEnd::Moved(format!("pool {name} is gone")));
+    };
+    let contents = access.client.contents(pool, view.map(), PROOF_LIMIT).await;
+    tracing::info!(pool = %name, ?contents, "looked into the pool");
+    Ok(Proof {
+        pool: view.map().identity(pool),
+        name: name.clone(),
+        contents,
+    })
+}
+
+/// Remembers the tokens that let this round's steps pass, before they are sent.
+fn spend_tokens(work: &PoolWork, wish: Arc<Wish>, round: &Round, request: &str) -> Arc<Wish> {
+    let tokens: Vec<&String> = round
+        .steps
+        .iter()
+        .filter_map(|step| step.token.as_ref())
+        .collect();
+    if tokens.is_empty() {
+        return wish;
+    }
+    let mut wish = (*wish).clone();
+    for token in tokens {
+        spend(&mut wish.record.used, token, request);
+    }
+    work.state().record = Some(wish.record.clone());
+    Arc::new(wish)
+}
+
+/// Whether a round gives a pool the name back that was taken from it for its removal.
+fn gives_back(round: &Round, wish: &Wish) -> bool {
+    let private = wish.removal_name();
+    round.steps.iter().any(|step| {
+        matches!(&step.command, MonCommand::PoolRename { from, .. } if Some(from) == private.as_ref())
+    })
+}
+
+/// A pool that has its name back is not being removed any more: the next try takes another private name.
+fn given_back(work: &PoolWork, view: &ClusterView) {
+    let mut state = work.state();
+    if let Some(record) = &mut state.record
+        && let Some(base) = &record.private_base
+        && view.pool_named(base).is_some()
+    {
+        record.removal = None;
+        record.private_base = None;
+    }
+}
+
 /// Eight hexadecimal digits that were never used before.
 pub fn fresh_word() -> String {
     let mut word = uuid::Uuid::new_v4().simple().to_string();
@@ -220,7 +332,7 @@ pub fn fresh_word() -> String {
 fn submitted(work: &PoolWork, access: &Access, round: &Round) -> UserRequest {
     let mut state = work.state();
     for request in &mut state.requests {
-        if access.discard || request.concerns(round) {
+        if access.aim != Aim::Keep || request.concerns(round) {
             let left = request
                 .rounds_planned
                 .saturating_sub(request.rounds_sent + 1);
@@ -263,12 +375,22 @@ fn orphan(wish: Option<&Wish>) -> UserRequest {
 
 /// Sends a round and waits until a view shows the epoch after it.
 async fn send(
+    key: &PoolKey,
     work: &PoolWork,
     access: &Access,
     round: &Round,
     pool: Option<PoolId>,
-) -> Result<(), RunEnd> {
+) -> Result<Arc<ClusterView>, RunEnd> {
     let answers = join_all(round.steps.iter().map(|step| hand_over(access, step))).await;
+    for (step, answer) in round.steps.iter().zip(&answers) {
+        if let Err(error) = &answer.result
+            && error.outcome_unknown()
+        {
+            access
+                .locks
+                .lock(access.client.fsid(), key, &step.command, Instant::now());
+        }
+    }
     let epoch = access.monitor.read_epoch().await;
     let sent = SentRound {
         commands: answers.iter().map(|answer| answer.sent.clone()).collect(),
@@ -278,7 +400,7 @@ async fn send(
         let mut state = work.state();
         let state = &mut *state;
         for request in &mut state.requests {
-            if access.discard || request.concerns(round) {
+            if access.aim != Aim::Keep || request.concerns(round) {
                 request.answered(sent.clone());
             }
         }
@@ -308,9 +430,12 @@ async fn send(
     }
     names_hold(round, &view, pool)?;
     // Planning again at once would only ask the same again.
-    let busy = answers
+    let busy = round
+        .steps
         .iter()
-        .filter_map(|answer| answer.result.as_ref().ok())
+        .zip(&answers)
+        .filter(|(step, _)| !matches!(step.command, MonCommand::PoolRemove { .. }))
+        .filter_map(|(_, answer)| answer.result.as_ref().ok())
         .find(|reply| judge(reply.code) == Verdict::Later && !map_moved(reply.code));
     match busy {
         Some(reply) => Err(RunEnd::Later(format!(
@@ -318,7 +443,7 @@ async fn send(
             reply.text.trim(),
             reply.code
         ))),
-        None => Ok(()),
+        None => Ok(view),
     }
 }
 
@@ -397,8 +522,10 @@ fn without_rejected(work: &PoolWork, mut round: Round) -> Round {
     round
 }
 
-fn ended(work: &PoolWork, refusals: Vec<Refusal>) -> RunEnd {
-    if !work.state().rejections.is_empty() {
+fn ended(work: &PoolWork, aim: Aim, refusals: Vec<Refusal>) -> RunEnd {
+    if aim == Aim::Remove && !refusals.is_empty() {
+        RunEnd::Refused(refusals)
+    } else if !work.state().rejections.is_empty() {
         RunEnd::Rejected
     } else if refusals.is_empty() {
         RunEnd::InSync

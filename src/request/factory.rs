@@ -1,9 +1,12 @@
 //! `RequestFactory`: turns a wish and a view into the next round of commands.
 
+use super::ownership::ForeignMark;
 use super::refusal::Refusal;
 use super::round::Round;
 use super::wish::Wish;
-use crate::ceph::types::PoolIdentity;
+use crate::api::v1alpha1::Verb;
+use crate::ceph::command::MonCommand;
+use crate::ceph::types::{PoolIdentity, PoolName};
 use crate::ceph::view::ClusterView;
 
 /// Makes the next round for one type of object. It is pure and holds nothing.
@@ -23,6 +26,12 @@ pub struct Next {
     pub waiting: Option<&'static str>,
     /// The pool, where there is one.
     pub found: Option<Found>,
+    /// What a grant has to allow for the round.
+    pub verb: Verb,
+    /// The name whose pool has to be proven empty before anything can be sent.
+    pub unproven: Option<PoolName>,
+    /// A mark that stands in the way, of an object that may be gone: to be looked for.
+    pub doubtful: Option<ForeignMark>,
 }
 
 /// The pool that is the object's.
@@ -34,6 +43,19 @@ pub struct Found {
     pub claim: Option<String>,
     /// Whether it has its real name.
     pub published: bool,
+    /// The name it has.
+    pub name: PoolName,
+    /// Whether it carries no mark of this object yet: it is not ours before it does.
+    pub adopting: bool,
+    /// The mark of another owner that goes with that.
+    pub replaces: Option<ForeignMark>,
+}
+
+impl Found {
+    /// Whether it is this object's pool, made or adopted.
+    pub fn is_ours(&self) -> bool {
+        self.published && !self.adopting
+    }
 }
 
 impl Next {
@@ -47,7 +69,7 @@ impl Next {
     #[must_use]
     pub fn advance(&self, mut wish: Wish) -> Wish {
         let record = &mut wish.record;
-        if let Some(found) = &self.found {
+        if let Some(found) = self.found.as_ref().filter(|found| !found.adopting) {
             record.identity = Some(found.identity.clone());
             record.identity_proven = true;
             if let (Some(claim), false) = (&found.claim, record.claim_recorded) {
@@ -56,10 +78,26 @@ impl Next {
             record.claim_recorded = true;
             if found.published {
                 record.unpublished = false;
-                record.private_base = None;
+                if record.removal.is_none() {
+                    record.private_base = None;
+                }
+            }
+            // The name is about to be taken away: it is remembered, to be given back.
+            let away = found.name.while_removing(&record.nonce);
+            let removes = self.round.steps.iter().any(
+                |step| matches!(&step.command, MonCommand::PoolRename { to, .. } if *to == away),
+            );
+            if removes && record.removal.is_none() {
+                record.removal = Some(record.nonce.clone());
+                record.private_base = Some(found.name.clone());
             }
         }
         if self.round.creates() {
+            // Of a pool that a person wants made again, nothing is left.
+            if record.identity.take().is_some() {
+                record.applied.clear();
+                record.claim_recorded = false;
+            }
             record.unpublished = true;
             record.private_base.get_or_insert_with(|| wish.pool.clone());
         }

@@ -3,9 +3,12 @@
 #[cfg(test)]
 mod tests;
 
-use super::round::Round;
+use super::ownership::{Mark, read_mark};
+use super::pool_factory::Proof;
+use super::round::{Round, Step};
 use super::wish::Wish;
 use crate::ceph::command::MonCommand;
+use crate::ceph::contents::Contents;
 use crate::ceph::types::{PoolId, PoolName};
 use crate::ceph::view::ClusterView;
 
@@ -16,13 +19,21 @@ pub enum Objection {
     #[error("the view is of another cluster than the pool's record")]
     OtherCluster,
     /// A removal of a name that is not private.
-    #[error("{0} is not the private name of a pool that was never published, and is not removed")]
+    #[error("{0} is not the private name under which this object's pool may be removed")]
     RemovesPublished(PoolName),
+    /// A removal, or the first step of one, of a pool that is neither proven empty nor confirmed.
+    #[error("{0} is not proven empty under this name")]
+    NotEmpty(PoolName),
+    /// A mark over somebody else's, which is neither dead nor confirmed to be replaced.
+    #[error("the mark on {0} is another owner's")]
+    OthersMark(PoolName),
     /// A creation under a name that is not this object's private one, or that is taken.
     #[error("{0} is not a free private name to create a pool under")]
     CreatesElsewhere(PoolName),
     /// A rename to a taken name, or not from the private name to the wished one.
-    #[error("the rename of {from} to {to} does not publish this object's pool under a free name")]
+    #[error(
+        "the rename of {from} to {to} does not give this object's pool a free name that it shall have"
+    )]
     Renames {
         /// From.
         from: PoolName,
@@ -52,6 +63,7 @@ pub fn check(
     wish: &Wish,
     view: &ClusterView,
     pool: Option<PoolId>,
+    proof: Option<&Proof>,
 ) -> Result<(), Objection> {
     if let Some(identity) = &wish.record.identity
         && identity.fsid != *view.fsid()
@@ -59,6 +71,19 @@ pub fn check(
         return Err(Objection::OtherCluster);
     }
     let private = wish.private_name();
+    let removal = wish.removal_name();
+    let empty = |name: &PoolName, step: &Step| {
+        let proven = proof.is_some_and(|proof| {
+            proof.name == *name
+                && wish.record.identity.as_ref() == Some(&proof.pool)
+                && proof.contents == Contents::Empty
+        });
+        if proven || step.token.is_some() {
+            Ok(())
+        } else {
+            Err(Objection::NotEmpty(name.clone()))
+        }
+    };
     let means_ours = |name: &PoolName| {
         let ours = view.pool_named(name).is_some_and(|found| {
             let recorded = wish.record.identity.as_ref();
@@ -82,18 +107,28 @@ pub fn check(
                 }
             }
             MonCommand::PoolRemove { pool: name } => {
-                if *name != private || !wish.record.unpublished {
+                if removal.as_ref() == Some(name) && wish.remove {
+                    empty(name, step)?;
+                } else if *name != private || !wish.record.unpublished {
                     return Err(Objection::RemovesPublished(name.clone()));
                 }
                 means_ours(name)?;
             }
             MonCommand::PoolRename { from, to } => {
-                means_ours(from)?;
-                if *from != private || *to != wish.pool || view.pool_named(to).is_some() {
+                let kind = rename(wish, from, to).filter(|_| view.pool_named(to).is_none());
+                let Some(kind) = kind else {
                     return Err(Objection::Renames {
                         from: from.clone(),
                         to: to.clone(),
                     });
+                };
+                match kind {
+                    Rename::Back => {}
+                    Rename::Away => {
+                        empty(from, step)?;
+                        means_ours(from)?;
+                    }
+                    Rename::Named => means_ours(from)?,
                 }
             }
             MonCommand::ApplicationSet {
@@ -106,6 +141,15 @@ pub fn check(
                     return Err(Objection::Key(key.clone()));
                 }
                 means_ours(name)?;
+                let present = view
+                    .pool_named(name)
+                    .map(|pool| read_mark(pool, &wish.owner));
+                if let Some(Mark::Foreign(mark)) = present
+                    && step.token.is_none()
+                    && !wish.dead_marks.contains(&mark.mark)
+                {
+                    return Err(Objection::OthersMark(name.clone()));
+                }
             }
             MonCommand::PoolSet { pool: name, .. }
             | MonCommand::PoolSetQuota { pool: name, .. }
@@ -118,6 +162,29 @@ pub fn check(
         }
     }
     Ok(())
+}
+
+/// Why a pool may get another name.
+enum Rename {
+    /// Its real one, or the one that the manifest gives it now.
+    Named,
+    /// A private one, for its removal.
+    Away,
+    /// From there: nobody else uses that name, so whatever has it gets its own back.
+    Back,
+}
+
+fn rename(wish: &Wish, from: &PoolName, to: &PoolName) -> Option<Rename> {
+    let removal = wish.removal_name();
+    if removal.as_ref() == Some(from) && wish.record.private_base.as_ref() == Some(to) {
+        return Some(Rename::Back);
+    }
+    if removal.as_ref() == Some(to) && wish.remove {
+        return Some(Rename::Away);
+    }
+    let publishes = wish.record.unpublished && *from == wish.private_name();
+    let renames = wish.record.identity.is_some() && !from.is_private();
+    (*to == wish.pool && (publishes || renames)).then_some(Rename::Named)
 }
 
 /// A quote, a backslash or a newline in a key makes `osd dump` invalid JSON for everybody.

@@ -9,6 +9,7 @@ use super::refusal::Refusal;
 use super::round::Round;
 use super::user_request::UserRequest;
 use super::wish::Wish;
+use crate::api::v1alpha1::Verb;
 
 /// Where a run is written down. The controller's is the object's status; the executor only
 /// knows that nothing may be sent when it fails.
@@ -32,6 +33,8 @@ pub struct Entry<'a> {
     pub round: &'a Round,
     /// The pool, where there is one.
     pub found: Option<&'a Found>,
+    /// What a grant has to allow for it.
+    pub verb: Verb,
 }
 
 /// Why nothing may be sent.

@@ -4,6 +4,7 @@
 //! `poolwright` = `<instance>/<claim>/<hash of namespace and name>` and `poolwright.object` =
 //! `<namespace>/<name>`. An application of our own would make CephFS refuse the pool.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
@@ -31,11 +32,7 @@ impl Owner {
     ///
     /// A slash stands in neither, so two objects never hash the same text.
     pub fn hash(&self) -> String {
-        let digest = Sha256::digest(format!("{}/{}", self.namespace, self.name));
-        digest.iter().take(8).fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hash(&self.object())
     }
 
     /// The value of `poolwright` under a claim.
@@ -47,6 +44,14 @@ impl Owner {
     pub fn object(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
+}
+
+fn hash(object: &str) -> String {
+    let digest = Sha256::digest(object);
+    digest.iter().take(8).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// What a pool's mark says to an owner.
@@ -62,10 +67,43 @@ pub enum Mark {
         claim: String,
     },
     /// It is somebody else's.
-    Foreign {
-        /// `<namespace>/<name>` as far as the mark tells, else the mark itself.
-        owner: String,
-    },
+    Foreign(ForeignMark),
+}
+
+/// A mark of another owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignMark {
+    /// The application that carries it.
+    pub application: String,
+    /// The mark itself.
+    pub mark: String,
+    /// The object it names, as far as anybody can write that: for people.
+    pub told: Option<String>,
+    /// The object it names: `<namespace>/<name>`, where the mark's hash is that object's.
+    pub object: Option<String>,
+    /// Whether it is of the same control plane.
+    pub same_instance: bool,
+}
+
+impl ForeignMark {
+    fn read(application: &str, keys: &BTreeMap<String, String>, mark: &str, owner: &Owner) -> Self {
+        let told = keys.get(OBJECT_KEY).cloned();
+        let hashed = |object: &&String| mark.ends_with(&format!("/{}", hash(object)));
+        Self {
+            application: application.to_owned(),
+            mark: mark.to_owned(),
+            object: told.as_ref().filter(hashed).cloned(),
+            told,
+            same_instance: mark
+                .strip_prefix(owner.instance.as_str())
+                .is_some_and(|rest| rest.starts_with('/')),
+        }
+    }
+
+    /// The owner, for a person.
+    pub fn owner(&self) -> &str {
+        self.told.as_deref().unwrap_or(&self.mark)
+    }
 }
 
 /// Reads the mark of a pool. A foreign mark anywhere on it counts before one of ours.
@@ -75,20 +113,14 @@ pub fn read_mark(pool: &Pool, owner: &Owner) -> Mark {
         let Some(mark) = keys.get(MARK_KEY) else {
             continue;
         };
-        match claim_of(mark, owner) {
-            Some(claim) => {
-                if found == Mark::Missing {
-                    found = Mark::Ours {
-                        application: application.clone(),
-                        claim: claim.to_owned(),
-                    };
-                }
-            }
-            None => {
-                return Mark::Foreign {
-                    owner: keys.get(OBJECT_KEY).unwrap_or(mark).clone(),
-                };
-            }
+        let Some(claim) = claim_of(mark, owner) else {
+            return Mark::Foreign(ForeignMark::read(application, keys, mark, owner));
+        };
+        if found == Mark::Missing {
+            found = Mark::Ours {
+                application: application.clone(),
+                claim: claim.to_owned(),
+            };
         }
     }
     found

@@ -7,6 +7,9 @@
 
 mod configure;
 mod locate;
+mod remove;
+
+pub use self::remove::{Proof, discard_round, removal_round};
 
 use self::configure::Configuration;
 use self::locate::Place;
@@ -16,6 +19,7 @@ use super::refusal::Refusal;
 use super::round::{MARK_FIELD, POOL_FIELD, Round, Step};
 use super::wish::Wish;
 use crate::api::conditions::Reason;
+use crate::api::v1alpha1::Verb;
 use crate::ceph::command::{MonCommand, PoolCreate};
 use crate::ceph::osd_map::Pool;
 use crate::ceph::settings::{self, Setting, Value};
@@ -30,64 +34,65 @@ const DEFAULT_PG_NUM: i64 = 32;
 
 impl RequestFactory for PoolRequestFactory {
     fn next_round(&self, wish: &Wish, view: &ClusterView) -> Next {
-        match locate::locate(wish, view) {
+        let next = match locate::locate(wish, view) {
             Err(refusal) => Next::refused(refusal),
-            Ok(Place::Nowhere) => create(wish),
+            Ok(Place::Nowhere) => Next {
+                verb: Verb::Create,
+                ..create(wish)
+            },
             Ok(Place::Private(pool)) => Next {
                 found: Some(found(view, pool, wish, false)),
+                verb: Verb::Create,
                 ..unpublished(wish, pool, view)
             },
             Ok(Place::Published(pool)) => Next {
                 found: Some(found(view, pool, wish, true)),
                 ..published(wish, pool, view)
             },
+            Ok(Place::Elsewhere(pool)) => Next {
+                found: Some(found(view, pool, wish, true)),
+                verb: Verb::Rename,
+                ..rename(wish, pool, view)
+            },
+            Ok(Place::Unowned { pool, token }) => Next {
+                found: Some(Found {
+                    adopting: true,
+                    ..found(view, pool, wish, true)
+                }),
+                verb: if token.is_some() {
+                    Verb::TakeOver
+                } else {
+                    Verb::Adopt
+                },
+                ..adopt(wish, pool, token.as_ref())
+            },
+        };
+        Next {
+            doubtful: locate::doubtful(wish, view),
+            ..next
         }
     }
 }
 
-/// The removal of a pool that was never published, when its object goes.
-///
-/// Empty when there is none: an object deleted before publication takes the private, empty pool
-/// with it, and nothing else.
-pub fn discard_round(wish: &Wish, view: &ClusterView) -> Next {
-    let private = wish.private_name();
-    let Some(pool) = view.pool_named(&private) else {
-        return Next::default();
-    };
-    if let Some(identity) = &wish.record.identity
-        && *identity != view.map().identity(pool)
-    {
-        return Next::refused(Refusal::new(
-            Reason::PoolReplaced,
-            Some(POOL_FIELD),
-            format!(
-                "pool {private} is not the one that this object made: {}; remove it by hand if it is not needed",
-                locate::difference(identity, pool)
-            ),
-        ));
-    }
-    Next {
-        round: removal(wish, "the object was deleted before the pool was published"),
-        found: Some(found(view, pool, wish, false)),
-        ..Next::default()
-    }
-}
-
 fn found(view: &ClusterView, pool: &Pool, wish: &Wish, published: bool) -> Found {
-    let claim = match read_mark(pool, &wish.owner) {
-        Mark::Ours { claim, .. } => Some(claim),
-        Mark::Missing | Mark::Foreign { .. } => None,
+    let (claim, replaces) = match read_mark(pool, &wish.owner) {
+        Mark::Ours { claim, .. } => (Some(claim), None),
+        Mark::Missing => (None, None),
+        Mark::Foreign(mark) => (None, Some(mark)),
     };
     Found {
         identity: view.map().identity(pool),
         claim,
         published,
+        name: pool.name.clone(),
+        adopting: false,
+        replaces,
     }
 }
 
 /// Round one: everything that `osd pool create` can take, since there is no transaction.
 fn create(wish: &Wish) -> Next {
-    let refusals = configure::unsafe_wishes(wish, None);
+    let refusals = configure::unsafe_wishes(wish, None, None);
     if !refusals.is_empty() {
         return Next {
             refusals,
@@ -146,6 +151,11 @@ fn create(wish: &Wish) -> Next {
                     wish.pool
                 ),
                 last: false,
+                token: locate::made_again(wish).or_else(|| {
+                    let single = wish.asked_integer(&settings::SIZE) == Some(1);
+                    let danger = configure::single_copy();
+                    single.then(|| wish.confirmed(&danger, None)).flatten()
+                }),
             }],
         },
         ..Next::default()
@@ -166,7 +176,7 @@ fn unpublished(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
         );
         return Next {
             round: if wish.record.unpublished {
-                removal(wish, "its real name was taken meanwhile")
+                remove::unpublished(wish, "its real name was taken meanwhile")
             } else {
                 Round::default()
             },
@@ -205,6 +215,7 @@ fn unpublished(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
         observed: pool.name.to_string(),
         reason: "publish the pool under its real name".to_owned(),
         last: true,
+        token: None,
     });
     Next {
         round: Round { steps },
@@ -231,23 +242,132 @@ fn published(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
         round: Round { steps },
         refusals,
         waiting,
-        found: None,
+        ..Next::default()
     }
 }
 
-/// The removal of the private pool.
-fn removal(wish: &Wish, reason: &str) -> Round {
-    Round {
-        steps: vec![Step {
-            command: MonCommand::PoolRemove {
-                pool: wish.private_name(),
+/// The one round that makes a pool ours: its mark, and nothing else. Before it the application that carries the mark,
+/// where the pool has none.
+fn adopt(wish: &Wish, pool: &Pool, token: Option<&String>) -> Next {
+    let steps = if pool.applications.is_empty() {
+        match wish.applications.keys().next() {
+            Some(application) => vec![configure::enable(
+                pool,
+                application,
+                false,
+                "the mark of its owner needs an application",
+            )],
+            None => {
+                return Next::refused(Refusal::new(
+                    Reason::InvalidSpec,
+                    Some("applications"),
+                    format!(
+                        "pool {} has no application, which carries the mark of its owner; add one to \
+                         spec.applications, such as rbd",
+                        pool.name
+                    ),
+                ));
+            }
+        }
+    } else {
+        let mut steps = adoption(wish, pool);
+        for step in &mut steps {
+            step.token = token.cloned();
+        }
+        steps
+    };
+    Next {
+        round: Round { steps },
+        ..Next::default()
+    }
+}
+
+/// The mark of this object, over every other one.
+fn adoption(wish: &Wish, pool: &Pool) -> Vec<Step> {
+    let marked = pool
+        .applications
+        .iter()
+        .filter(|(_, keys)| keys.contains_key(MARK_KEY))
+        .map(|(application, _)| application);
+    let mut applications: Vec<&String> = marked.collect();
+    if applications.is_empty() {
+        applications.extend(pool.applications.keys().next());
+    }
+    let step = |application: &String, key: &str, value: String| {
+        let present = pool.applications.get(application);
+        Step {
+            command: MonCommand::ApplicationSet {
+                pool: pool.name.clone(),
+                application: application.clone(),
+                key: key.to_owned(),
+                value: value.clone(),
             },
-            field: POOL_FIELD.to_owned(),
-            desired: "absent".to_owned(),
-            observed: wish.private_name().to_string(),
-            reason: format!("remove the private pool, which was never published: {reason}"),
+            field: MARK_FIELD.to_owned(),
+            desired: value,
+            observed: present
+                .and_then(|keys| keys.get(key))
+                .cloned()
+                .unwrap_or_else(|| "not set".to_owned()),
+            reason: "adopt the pool: mark it as this object's, and change nothing else before"
+                .to_owned(),
             last: false,
-        }],
+            token: None,
+        }
+    };
+    applications
+        .into_iter()
+        .flat_map(|application| {
+            [
+                step(application, MARK_KEY, wish.owner.mark(&wish.record.claim)),
+                step(application, OBJECT_KEY, wish.owner.object()),
+            ]
+        })
+        .collect()
+}
+
+/// The pool of this object under another name than it shall have.
+fn rename(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
+    if wish.pool.as_str().starts_with('.') || pool.name.as_str().starts_with('.') {
+        return Next::refused(Refusal::new(
+            Reason::Unsupported,
+            Some(POOL_FIELD),
+            "names that begin with a dot are Ceph's own, and are neither given nor taken away; choose another poolName",
+        ));
+    }
+    if let Some(other) = view.pool_named(&wish.pool) {
+        let owner = match read_mark(other, &wish.owner) {
+            Mark::Foreign(mark) => format!(", which belongs to {},", mark.owner()),
+            Mark::Ours { .. } | Mark::Missing => String::new(),
+        };
+        return Next::refused(Refusal::new(
+            Reason::PoolExists,
+            Some(POOL_FIELD),
+            format!(
+                "pool {present} (id {id}) cannot be renamed to {wanted}: a pool of that name (id {taken}){owner} exists; \
+                 choose another poolName, or rename that one first. Two pools change names over a third name",
+                present = pool.name,
+                id = pool.id,
+                wanted = wish.pool,
+                taken = other.id,
+            ),
+        ));
+    }
+    Next {
+        round: Round {
+            steps: vec![Step {
+                command: MonCommand::PoolRename {
+                    from: pool.name.clone(),
+                    to: wish.pool.clone(),
+                },
+                field: POOL_FIELD.to_owned(),
+                desired: wish.pool.to_string(),
+                observed: pool.name.to_string(),
+                reason: "the pool shall have the name that the manifest gives it".to_owned(),
+                last: false,
+                token: None,
+            }],
+        },
+        ..Next::default()
     }
 }
 
@@ -273,6 +393,7 @@ fn metadata(wish: &Wish, pool: &Pool) -> Vec<Step> {
                     observed: observed.cloned().unwrap_or_else(|| "not set".to_owned()),
                     reason: format!("set the key of application {application}"),
                     last: false,
+                    token: None,
                 });
             }
         }
@@ -284,7 +405,7 @@ fn metadata(wish: &Wish, pool: &Pool) -> Vec<Step> {
 fn mark(wish: &Wish, pool: &Pool) -> Vec<Step> {
     let (application, claim) = match read_mark(pool, &wish.owner) {
         Mark::Ours { application, claim } => (application, claim),
-        Mark::Missing | Mark::Foreign { .. } => match pool.applications.keys().next() {
+        Mark::Missing | Mark::Foreign(_) => match pool.applications.keys().next() {
             Some(first) => (first.clone(), wish.record.claim.clone()),
             // Without an application there is nothing to carry a mark.
             None => return Vec::new(),
@@ -310,6 +431,7 @@ fn mark(wish: &Wish, pool: &Pool) -> Vec<Step> {
             observed: observed.cloned().unwrap_or_else(|| "not set".to_owned()),
             reason: "mark the pool as this object's".to_owned(),
             last: false,
+            token: None,
         })
     })
     .collect()

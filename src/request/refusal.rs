@@ -1,5 +1,6 @@
 //! `Refusal`: something that is not done, and why.
 
+use super::token::AskedToken;
 use crate::api::conditions::Reason;
 
 /// Something that is not done, with the reason for the condition.
@@ -11,6 +12,8 @@ pub struct Refusal {
     pub field: Option<String>,
     /// A sentence that ends with what to do.
     pub message: String,
+    /// The token that would let it pass, where one can.
+    pub token: Option<Box<AskedToken>>,
 }
 
 impl Refusal {
@@ -20,6 +23,14 @@ impl Refusal {
             reason,
             field: field.map(str::to_owned),
             message: message.into(),
+            token: None,
         }
+    }
+
+    /// The same, of something that this token lets pass.
+    #[must_use]
+    pub fn asking(mut self, token: AskedToken) -> Self {
+        self.token = Some(Box::new(token));
+        self
     }
 }

@@ -50,9 +50,16 @@ impl Rejection {
     /// The rejection in a reply, if it is one that a second try with the same command would meet again.
     pub fn of(step: &Step, reply: &Reply, at: Timestamp) -> Option<Self> {
         let verdict = judge(reply.code);
+        // A pool that cannot be removed just now gets its name back, and is not kept under a private one until it can.
+        let removal = matches!(step.command, MonCommand::PoolRemove { .. });
         match verdict {
-            Verdict::Accepted | Verdict::Later => None,
-            Verdict::Denied | Verdict::Guarded | Verdict::Limit | Verdict::Refused => Some(Self {
+            Verdict::Accepted => None,
+            Verdict::Later if !removal => None,
+            Verdict::Later
+            | Verdict::Denied
+            | Verdict::Guarded
+            | Verdict::Limit
+            | Verdict::Refused => Some(Self {
                 field: step.field.clone(),
                 desired: step.desired.clone(),
                 command: step.command.clone(),

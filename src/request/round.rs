@@ -28,6 +28,8 @@ pub struct Step {
     pub reason: String,
     /// Handed over 5 ms after the others: the others use the name that it takes away.
     pub last: bool,
+    /// The token by which a person let it pass, where it needs one.
+    pub token: Option<String>,
 }
 
 impl Round {

@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ownership::Owner;
 use super::refusal::Refusal;
 use super::round::POOL_FIELD;
+use super::token::{Answer, AskedToken, Confirmations, Danger, UsedToken};
 use crate::api::conditions::Reason;
 use crate::api::quantity::{Decimal, Quantity};
 use crate::api::v1alpha1::{
-    AdoptionPolicy, AutoscaleMode, CephPoolSpec, DeletionPolicy, Management, PoolType,
+    ANNOTATION_CONFIRM, AdoptionPolicy, AutoscaleMode, CephPoolSpec, DeletionPolicy, Management,
+    PoolType,
 };
 use crate::ceph::settings::{self, Setting, Value};
 use crate::ceph::types::{PoolIdentity, PoolName};
@@ -33,6 +35,14 @@ pub struct Wish {
     pub generation: i64,
     /// Whether only to look.
     pub observe: bool,
+    /// Whether a pool of that name which nobody owns may be taken over.
+    pub adopt: bool,
+    /// Whether the pool goes with its object.
+    pub remove: bool,
+    /// What people have confirmed.
+    pub confirmations: Confirmations,
+    /// Marks whose owners are found to be gone: a pool with such a mark is nobody's.
+    pub dead_marks: BTreeSet<String>,
     /// What is recorded of the pool.
     pub record: Record,
 }
@@ -68,8 +78,12 @@ pub struct Record {
     pub nonce: String,
     /// Whether a creation was begun under this nonce and has not been published.
     pub unpublished: bool,
-    /// The pool's name when that creation was begun: the manifest may have another by now.
+    /// The random part of the private name under which the pool is removed, while it is.
+    pub removal: Option<String>,
+    /// The pool's name when that creation or removal was begun: the manifest may have another by now.
     pub private_base: Option<PoolName>,
+    /// The tokens that let their step pass and do not work again.
+    pub used: Vec<UsedToken>,
     /// The fields that were applied, so that their removal can be noticed.
     pub applied: BTreeSet<String>,
 }
@@ -86,6 +100,39 @@ impl Wish {
     pub fn private_name(&self) -> PoolName {
         let base = self.record.private_base.as_ref().unwrap_or(&self.pool);
         base.while_creating(&self.record.nonce)
+    }
+
+    /// The name the pool has while it is removed; `None` when it is not.
+    pub fn removal_name(&self) -> Option<PoolName> {
+        let base = self.record.private_base.as_ref().unwrap_or(&self.pool);
+        let nonce = self.record.removal.as_ref()?;
+        Some(base.while_removing(nonce))
+    }
+
+    /// Whether a person has confirmed a dangerous step on a pool.
+    pub fn answer(&self, danger: &Danger, pool: Option<&PoolIdentity>) -> Answer {
+        self.confirmations
+            .answer(&self.record.used, danger, pool, self.generation)
+    }
+
+    /// The token by which a dangerous step is confirmed, if it is.
+    pub fn confirmed(&self, danger: &Danger, pool: Option<&PoolIdentity>) -> Option<String> {
+        match self.answer(danger, pool) {
+            Answer::Confirmed(token) => Some(token),
+            Answer::Needed(_) => None,
+        }
+    }
+
+    /// How a person confirms: the end of the sentence that refuses.
+    pub fn how_to_confirm(&self, asked: &AskedToken) -> String {
+        if self.confirmations.uid.is_empty() {
+            // Planned from a file: the token depends on the object.
+            return "confirm it with the token that the object's condition will name".to_owned();
+        }
+        format!(
+            "confirm it: `kubectl -n {} annotate cephpool {} {ANNOTATION_CONFIRM}={} --overwrite`",
+            self.owner.namespace, self.owner.name, asked.token
+        )
     }
 
     /// The value the manifest gives a setting.
@@ -108,6 +155,10 @@ impl Wish {
             applications: BTreeMap::new(),
             generation,
             observe: false,
+            adopt: false,
+            remove: false,
+            confirmations: Confirmations::default(),
+            dead_marks: BTreeSet::new(),
             record,
         }
     }
@@ -176,6 +227,10 @@ impl Wish {
                 .collect(),
             generation,
             observe: spec.management == Management::Observe || connection == Management::Observe,
+            adopt: spec.adoption_policy == AdoptionPolicy::IfUnowned,
+            remove: spec.deletion_policy == DeletionPolicy::Delete,
+            confirmations: Confirmations::default(),
+            dead_marks: BTreeSet::new(),
             owner,
             record,
         })
@@ -314,22 +369,12 @@ fn unsupported(spec: &CephPoolSpec) -> Vec<Refusal> {
         ("compression", spec.compression.is_some()),
         ("flags.fastRead", fast_read.is_some()),
         ("parameters", !spec.parameters.is_empty()),
-        (
-            "adoptionPolicy",
-            spec.adoption_policy == AdoptionPolicy::IfUnowned,
-        ),
-        (
-            "deletionPolicy",
-            spec.deletion_policy == DeletionPolicy::Delete,
-        ),
     ];
     found
         .into_iter()
         .filter(|(_, present)| *present)
         .map(|(field, _)| {
             let (what, remedy) = match field {
-                "adoptionPolicy" => ("adoptionPolicy: IfUnowned", "set it to Never"),
-                "deletionPolicy" => ("deletionPolicy: Delete", "set it to Retain"),
                 "type" => ("type: ErasureCoded", "make a Replicated pool"),
                 field => (field, "take the field out"),
             };

@@ -1,5 +1,6 @@
 //! What is known of the work on one pool: shared by its run and by whoever looks at it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -69,6 +70,15 @@ impl State {
                 request.observe(seen, now);
             }
         }
+    }
+
+    /// The IDs of the requests that have not ended.
+    pub fn open_requests(&self) -> BTreeSet<String> {
+        let open = self
+            .requests
+            .iter()
+            .filter(|request| !request.is_complete());
+        open.map(|request| request.id.clone()).collect()
     }
 
     /// The newest request, open or just ended.

@@ -210,12 +210,24 @@ pub struct GrantNamespaces {
 
 /// What may be done with pools on a connection.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 pub enum Verb {
     /// Make pools.
     Create,
     /// Change settings.
+    #[default]
     Update,
     /// Take over a pool that no object owns.
     Adopt,

@@ -74,10 +74,43 @@ pub struct CephPoolStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
 
+    /// Dangerous steps that wait to be confirmed by their token, in the annotation `poolwright.dev/confirm`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub asked_tokens: Vec<AskedTokenStatus>,
+
     /// Confirmation tokens that let their step pass and do not work again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
-    pub used_tokens: Vec<String>,
+    pub used_tokens: Vec<UsedTokenStatus>,
+}
+
+/// A dangerous step that waits for a person's word.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AskedTokenStatus {
+    /// The token that lets it pass.
+    pub token: String,
+
+    /// The step, such as `size` or `delete`.
+    pub step: String,
+
+    /// What it leads to: a value, a name, or the mark of the owner so far.
+    pub target: String,
+
+    /// The generation of the object that first asked for it.
+    pub generation: i64,
+}
+
+/// A token that let its step pass.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsedTokenStatus {
+    /// The token that was given.
+    pub token: String,
+
+    /// The request that it was used for.
+    pub request_id: String,
 }
 
 /// A request as its pool's status shows it.

@@ -15,17 +15,22 @@ use crate::ceph::osd_map::Pool;
 use crate::ceph::types::PoolName;
 use crate::ceph::view::ClusterView;
 use crate::controller::file::is_paused;
-use crate::controller::pools::PoolEntry;
+use crate::controller::pools::{PoolEntry, names_to_grant, removes_pool};
 use crate::controller::record::{self, Fresh};
 use crate::controller::registry::Session;
 use crate::controller::status::{self, Standing};
 use crate::request::executor::fresh_word;
 use crate::request::preview::{Plan, plan};
+use crate::request::refusal::Refusal;
 use crate::request::registry::{ObjectType, factory};
 use crate::request::rejection::Rejection;
+use crate::request::round::POOL_FIELD;
 use crate::request::user_request::Observation;
 use crate::request::wish::{Record, Wish, application_field};
 use crate::request::work::{PoolKey, PoolWork, RunEnd};
+
+/// How soon an object looks again whether the older claim on its pool is gone.
+const CONFLICT: Duration = Duration::from_secs(10);
 
 /// Looks at a pool whose object is not deleted.
 pub(super) fn look(subject: &Subject<'_>) -> Look {
@@ -48,7 +53,7 @@ pub(super) fn look(subject: &Subject<'_>) -> Look {
     };
     let record = look.record.clone().unwrap_or(record);
     Look {
-        finalizer: record.unpublished,
+        finalizer: record.unpublished || removes_pool(subject.object),
         record: Some(record),
         ..look
     }
@@ -128,6 +133,16 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
             ..base
         };
     }
+    if let Err(refusal) = may(subject, &session, &wish, &plan) {
+        return not_granted(work, refusal, base);
+    }
+    let base = Look {
+        doubtful: plan.now.doubtful.clone(),
+        marked: view
+            .pool_named(&wish.pool)
+            .map(|pool| view.map().identity(pool)),
+        ..base
+    };
     let record = learn(work, &wish, &plan);
     let wish = Wish {
         record: record.clone(),
@@ -166,6 +181,55 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
         },
         base,
     )
+}
+
+/// A grant or an older object stands in the way: nothing is sent, and a run ends before its next round.
+fn not_granted(work: &PoolWork, refusal: Refusal, base: Look) -> Look {
+    tickets::fail_open(work, &refusal.message);
+    work.state().wish = None;
+    Look {
+        requeue: match refusal.reason {
+            Reason::Conflict => CONFLICT,
+            _ => base.requeue,
+        },
+        standing: Standing::Refused(vec![refusal]),
+        ..base
+    }
+}
+
+/// Whether a grant allows what the plan begins with, and no older object claims the pool.
+fn may(subject: &Subject<'_>, session: &Session, wish: &Wish, plan: &Plan) -> Result<(), Refusal> {
+    if plan.now.round.is_empty() {
+        return Ok(());
+    }
+    let found = plan.now.found.as_ref();
+    let present = found.map(|found| &found.name);
+    for name in names_to_grant(plan.now.verb, wish, present) {
+        subject
+            .pools
+            .granted(session, &subject.key.namespace, name, plan.now.verb)?;
+    }
+    // Once begun it is this object's.
+    let begins = found.is_none_or(|found| found.adopting) && !wish.record.unpublished;
+    let older = begins
+        .then(|| {
+            subject
+                .pools
+                .older_claim(subject.object, &session.fsid, &wish.pool)
+        })
+        .flatten();
+    match older {
+        Some(older) => Err(Refusal::new(
+            Reason::Conflict,
+            Some(POOL_FIELD),
+            format!(
+                "the older CephPool {older} wishes for pool {} of the same cluster, too; delete one of the two, or \
+                 give one another poolName",
+                wish.pool
+            ),
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Nothing is left to send: the pool is as declared, or about to be by itself.

@@ -11,11 +11,12 @@ use crate::api::v1alpha1::CephPool;
 use crate::api::validate;
 use crate::ceph::types::Epoch;
 use crate::ceph::view::ClusterView;
-use crate::controller::pools::verb;
+use crate::controller::record;
 use crate::controller::registry::Session;
 use crate::controller::status::Standing;
 use crate::monitor::NotUsable;
 use crate::request::refusal::Refusal;
+use crate::request::token::Confirmations;
 use crate::request::wish::{Record, Wish};
 use crate::request::work::PoolWork;
 
@@ -39,7 +40,7 @@ pub(super) fn prepare(subject: &Subject<'_>, record: &Record) -> Result<Prepared
         work,
         key,
         object,
-        entry: _,
+        entry,
     } = *subject;
     if let Err(problems) = validate::check_pool(object) {
         let refusals = problems
@@ -79,6 +80,15 @@ pub(super) fn prepare(subject: &Subject<'_>, record: &Record) -> Result<Prepared
         record.clone(),
     )
     .map_err(|refusals| Look::at(Standing::Refused(refusals), RESYNC))?;
+    let open = work.state().open_requests();
+    let wish = Wish {
+        confirmations: Confirmations {
+            open,
+            ..record::confirmations(object)
+        },
+        dead_marks: entry.side().dead_marks.clone(),
+        ..wish
+    };
     if !pools.knows_namespace(&key.namespace) {
         // Its labels decide about grants, and are on their way.
         return Err(Look {
@@ -87,13 +97,9 @@ pub(super) fn prepare(subject: &Subject<'_>, record: &Record) -> Result<Prepared
         }
         .into());
     }
+    // What exactly it needs is known with the plan; without any grant nothing is told of the cluster.
     pools
-        .granted(
-            &session,
-            &key.namespace,
-            &wish.pool,
-            verb(record.identity.is_some() && !record.unpublished),
-        )
+        .granted_any(&session, &key.namespace, &wish.pool)
         .map_err(|refusal| Look::at(Standing::Refused(vec![refusal]), RESYNC))?;
     // What this object has seen of this cluster, nothing may be behind.
     if let Some(status) = &object.status

@@ -14,7 +14,8 @@ use crate::controller::journal::PoolJournal;
 use crate::controller::pools::{PoolEntry, retry_delay};
 use crate::controller::registry::Session;
 use crate::controller::status::Standing;
-use crate::request::executor::Access;
+use crate::request::collection::RequestCollection;
+use crate::request::executor::{Access, Aim};
 use crate::request::preview::Plan;
 use crate::request::refusal::Refusal;
 use crate::request::rejection::Rejection;
@@ -26,6 +27,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// When refused commands are tried again: doubled up to an hour.
 const RETRY_REJECTED: Duration = Duration::from_secs(300);
+/// What the key may not do is tried again sooner: a capability is given by a person who waits.
+const RETRY_DENIED: Duration = Duration::from_secs(15);
 
 /// What a decision about a run needs.
 pub(super) struct Scene<'a> {
@@ -112,10 +115,9 @@ pub(super) fn proceed(subject: &Subject<'_>, scene: &Scene<'_>, base: Look) -> L
         pools.metrics.corrected(fields.len());
         entry.side().corrected = Some((fields, now));
     }
-    let journal = PoolJournal::new(Arc::clone(pools), Arc::clone(entry), key.clone(), false);
-    pools
-        .collection
-        .start(key, access(session, false), Arc::new(journal));
+    let journal = PoolJournal::new(Arc::clone(pools), Arc::clone(entry), key.clone(), Aim::Keep);
+    let access = access(session, &pools.collection, Aim::Keep);
+    pools.collection.start(key, access, Arc::new(journal));
     // The run writes down its first round itself.
     Look {
         quiet: true,
@@ -158,8 +160,10 @@ fn stuck(
 }
 
 /// The way to the cluster for a run.
-pub(super) fn access(session: &Session, discard: bool) -> Access {
+pub(super) fn access(session: &Session, collection: &RequestCollection, aim: Aim) -> Access {
     Access {
+        aim,
+        locks: collection.locks.clone(),
         client: Arc::clone(&session.client),
         monitor: session.monitor.clone(),
         floor: session.floor.get(),
@@ -169,7 +173,6 @@ pub(super) fn access(session: &Session, discard: bool) -> Access {
             .command_timeout
             .value()
             .unwrap_or(Duration::from_secs(30)),
-        discard,
     }
 }
 
@@ -253,7 +256,9 @@ fn rejected_wait(entry: &PoolEntry, work: &PoolWork, any: bool) -> Option<Durati
             None
         }
         None => {
-            let wait = RETRY_REJECTED * 2_u32.pow(side.rejected_tries.min(4));
+            let denied = work.state().rejections.iter().any(Rejection::denied);
+            let first = if denied { RETRY_DENIED } else { RETRY_REJECTED };
+            let wait = first * 2_u32.pow(side.rejected_tries.min(6));
             let wait = wait.min(Duration::from_secs(3600));
             side.rejected_tries += 1;
             side.retry_rejected = Some(now + wait);

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use crate::api::v1alpha1::CephPool;
 use crate::ceph::osd_map::Pool;
+use crate::ceph::types::PoolIdentity;
 use crate::controller::pools::{PoolEntry, Pools};
 use crate::controller::status::Standing;
+use crate::request::ownership::ForeignMark;
 use crate::request::preview::Plan;
 use crate::request::wish::Record;
 use crate::request::work::{PoolKey, PoolWork};
@@ -53,6 +55,10 @@ pub(super) struct Look {
     pub(super) quiet: bool,
     /// Whether it only tells how far a run is, which writes down its rounds itself.
     pub(super) progress: bool,
+    /// A mark that stands in the way, and whose owner may be gone.
+    pub(super) doubtful: Option<ForeignMark>,
+    /// The pool that carries it.
+    pub(super) marked: Option<PoolIdentity>,
 }
 
 impl Look {
@@ -68,6 +74,8 @@ impl Look {
             finalizer: false,
             quiet: false,
             progress: false,
+            doubtful: None,
+            marked: None,
         }
     }
 }

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::Error;
-use crate::api::v1alpha1::{CephPool, CephRequest, Operation, PoolRequestStatus, RequestState};
+use crate::api::v1alpha1::{
+    CephPool, CephRequest, Operation, PoolRequestStatus, RequestState, Verb,
+};
 use crate::ceph::types::Epoch;
 use crate::controller::pools::{PoolEntry, Pools};
 use crate::controller::requests;
@@ -63,7 +65,11 @@ pub(super) fn open_for(
         return again;
     }
     let unmade = plan.now.found.as_ref().is_none_or(|found| !found.published);
-    let operation = if unmade {
+    let operation = if plan.now.verb == Verb::Rename {
+        Operation::Rename
+    } else if matches!(plan.now.verb, Verb::Adopt | Verb::TakeOver) {
+        Operation::Adopt
+    } else if unmade {
         Operation::Create
     } else if drifted {
         Operation::Correct

@@ -84,7 +84,7 @@ pub(super) fn conditions(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Vec<NewCo
             ]
         }
         Standing::Paused => vec![paused(old)],
-        Standing::DeletionBlocked { message } => {
+        Standing::DeletionBlocked { message, .. } => {
             let message = shortened(message);
             vec![
                 NewCondition::new(Ready, False, Reason::DeletionBlocked, message.clone()),
@@ -96,7 +96,7 @@ pub(super) fn conditions(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Vec<NewCo
             False,
             Reconciling,
             Reason::Deleting,
-            "the object is deleted; the private pool that was never published is being removed",
+            "the object is deleted, and its pool is being removed",
         ),
     }
 }

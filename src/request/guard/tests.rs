@@ -88,6 +88,7 @@ fn round(commands: Vec<MonCommand>) -> Round {
         observed: String::new(),
         reason: String::new(),
         last: false,
+        token: None,
     });
     Round {
         steps: steps.collect(),
@@ -98,6 +99,7 @@ fn round(commands: Vec<MonCommand>) -> Round {
 struct Scene {
     cluster: SimulatedCluster,
     wish: Wish,
+    proof: Option<Proof>,
 }
 
 impl Scene {
@@ -122,6 +124,7 @@ impl Scene {
         };
         Self {
             cluster,
+            proof: None,
             wish: Wish {
                 applications: BTreeMap::new(),
                 ..Wish::for_removal(owner, name("foo"), 1, record)
@@ -136,7 +139,13 @@ impl Scene {
             .identity
             .as_ref()
             .map(|identity| identity.id);
-        check(&round(commands), &self.wish, &self.cluster.view(), pool)
+        check(
+            &round(commands),
+            &self.wish,
+            &self.cluster.view(),
+            pool,
+            self.proof.as_ref(),
+        )
     }
 }
 

@@ -8,10 +8,12 @@ use crate::api::conditions::Reason;
 use crate::ceph::command::MonCommand;
 use crate::ceph::osd_map::Pool;
 use crate::ceph::settings::{self, Setting, Value};
+use crate::ceph::types::PoolIdentity;
 use crate::ceph::view::ClusterView;
 use crate::request::ownership::MARK_KEY;
 use crate::request::refusal::Refusal;
 use crate::request::round::Step;
+use crate::request::token::{Answer, Danger};
 use crate::request::wish::{self, Wish};
 
 /// Fewer copies than this must not be enough for I/O, or one failure loses acknowledged writes.
@@ -43,7 +45,8 @@ enum Lock {
 
 /// Compares the settings of a pool with the wish.
 pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Configuration {
-    let unsafe_wishes = unsafe_wishes(wish, Some(pool));
+    let identity = (!wish.record.unpublished).then(|| view.map().identity(pool));
+    let unsafe_wishes = unsafe_wishes(wish, Some(pool), identity.as_ref());
     if !unsafe_wishes.is_empty() {
         return Configuration {
             refusals: unsafe_wishes,
@@ -55,7 +58,13 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
     let mut waiting = None;
     if !view.map().stretch_mode {
         // There the monitors set size and min_size, so they are neither fought nor a difference.
-        wanted.extend(sizes(wish, pool));
+        wanted.extend(sizes(wish, pool).map(|(setting, value, reason)| {
+            let step = Step {
+                token: confirmed(wish, setting, &value, identity.as_ref()),
+                ..set(pool, setting, &value, reason)
+            };
+            (setting, step)
+        }));
     }
     wanted.extend(placement_groups(wish, pool));
     for asked in &wish.settings {
@@ -90,20 +99,33 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
     configuration
 }
 
-/// Wishes that could cost data. Without a token, which comes with a later release, they stand.
-pub(super) fn unsafe_wishes(wish: &Wish, pool: Option<&Pool>) -> Vec<Refusal> {
+/// Wishes that could cost data, and that nobody has confirmed.
+///
+/// A person who confirms a creation confirms it for the pool that does not exist yet: until it is published, `identity`
+/// is none.
+pub(super) fn unsafe_wishes(
+    wish: &Wish,
+    pool: Option<&Pool>,
+    identity: Option<&PoolIdentity>,
+) -> Vec<Refusal> {
     let holds = |setting: &Setting, number: i64| {
         pool.is_some_and(|pool| setting.holds(pool, &Value::Integer(number)))
     };
     let mut refusals = Vec::new();
+    let mut ask = |setting: &Setting, danger: &Danger, message: &str| {
+        if let Answer::Needed(asked) = wish.answer(danger, identity) {
+            let message = format!("{message}, or {}", wish.how_to_confirm(&asked));
+            let refusal = Refusal::new(Reason::Unsafe, Some(setting.field), message);
+            refusals.push(refusal.asking(asked));
+        }
+    };
     let size = wish.asked_integer(&settings::SIZE);
     if size == Some(1) && !holds(&settings::SIZE, 1) {
-        refusals.push(Refusal::new(
-            Reason::Unsafe,
-            Some(settings::SIZE.field),
-            "a pool of size 1 loses data with the first disk that fails, so it is not made; choose 2 or more. \
-             Confirming it with a token is not supported by this release of Poolwright",
-        ));
+        ask(
+            &settings::SIZE,
+            &single_copy(),
+            "a pool of size 1 loses data with the first disk that fails, so it is not made; choose 2 or more",
+        );
     }
     // Of a pool that is to be made without a size, Ceph's default of 3 is assumed.
     let copies = size.or(pool.map(|pool| pool.size)).unwrap_or(3);
@@ -112,28 +134,53 @@ pub(super) fn unsafe_wishes(wish: &Wish, pool: Option<&Pool>) -> Vec<Refusal> {
         && copies >= SAFE_MIN_SIZE
         && !holds(&settings::MIN_SIZE, min_size)
     {
-        refusals.push(Refusal::new(
-            Reason::Unsafe,
-            Some(settings::MIN_SIZE.field),
-            format!(
+        ask(
+            &settings::MIN_SIZE,
+            &low_min_size(min_size),
+            &format!(
                 "minSize {min_size} acknowledges writes that only one OSD holds, so it is not set on a pool of \
-                 size {copies}; choose {SAFE_MIN_SIZE} or more. Confirming it with a token is not supported by \
-                 this release of Poolwright"
+                 size {copies}; choose {SAFE_MIN_SIZE} or more"
             ),
-        ));
+        );
     }
     refusals
 }
 
+/// One copy of everything.
+pub(super) fn single_copy() -> Danger {
+    Danger::new("size", "1")
+}
+
+/// I/O with too few copies.
+fn low_min_size(min_size: i64) -> Danger {
+    Danger::new("minSize", min_size.to_string())
+}
+
+/// The token that lets a setting have a dangerous value, where it has one and somebody confirmed it.
+fn confirmed(
+    wish: &Wish,
+    setting: &Setting,
+    value: &Value,
+    identity: Option<&PoolIdentity>,
+) -> Option<String> {
+    let danger = match value {
+        Value::Integer(1) if setting.variable == settings::SIZE.variable => single_copy(),
+        Value::Integer(number)
+            if setting.variable == settings::MIN_SIZE.variable && *number < SAFE_MIN_SIZE =>
+        {
+            low_min_size(*number)
+        }
+        _ => return None,
+    };
+    wish.confirmed(&danger, identity)
+}
+
 /// `size` now, `min_size` in a later round: the monitors choose it anew with every `size`.
-fn sizes(wish: &Wish, pool: &Pool) -> Option<(&'static Setting, Step)> {
+fn sizes(wish: &Wish, pool: &Pool) -> Option<(&'static Setting, Value, &'static str)> {
     if let Some(size) = wish.asked(&settings::SIZE)
         && !settings::SIZE.holds(pool, size)
     {
-        return Some((
-            &settings::SIZE,
-            set(pool, &settings::SIZE, size, "as the manifest says"),
-        ));
+        return Some((&settings::SIZE, size.clone(), "as the manifest says"));
     }
     let (min_size, reason) = match wish.asked(&settings::MIN_SIZE) {
         Some(asked) => (asked.clone(), "as the manifest says"),
@@ -148,12 +195,7 @@ fn sizes(wish: &Wish, pool: &Pool) -> Option<(&'static Setting, Step)> {
         }
         None => return None,
     };
-    (!settings::MIN_SIZE.holds(pool, &min_size)).then(|| {
-        (
-            &settings::MIN_SIZE,
-            set(pool, &settings::MIN_SIZE, &min_size, reason),
-        )
-    })
+    (!settings::MIN_SIZE.holds(pool, &min_size)).then_some((&settings::MIN_SIZE, min_size, reason))
 }
 
 /// `pg_num` and the bounds around it, in the order that monitors accept.
@@ -266,6 +308,7 @@ fn removed(wish: &Wish, pool: &Pool) -> Vec<(&'static Setting, Step)> {
                         observed: setting.observed_text(pool),
                         reason: "the field left the manifest".to_owned(),
                         last: false,
+                        token: None,
                     },
                 ));
             }
@@ -336,25 +379,17 @@ fn lock(wish: &Wish, pool: &Pool, flag: &Setting) -> Lock {
 /// Applications to enable, and keys of ours that have left the manifest.
 fn applications(wish: &Wish, pool: &Pool) -> Vec<Step> {
     let mut steps = Vec::new();
-    let mut enabled = pool.applications.len();
+    // Monitors ask for a confirmation from the second application on, and commands of a round have no order.
+    let new = wish
+        .applications
+        .keys()
+        .filter(|application| !pool.applications.contains_key(*application));
+    let several = pool.applications.len() + new.count() > 1;
     for application in wish.applications.keys() {
         if pool.applications.contains_key(application) {
             continue;
         }
-        steps.push(Step {
-            command: MonCommand::ApplicationEnable {
-                pool: pool.name.clone(),
-                application: application.clone(),
-                // Monitors ask for it from the second application on.
-                confirmed: enabled > 0,
-            },
-            field: wish::application_field(application),
-            desired: "enabled".to_owned(),
-            observed: "not enabled".to_owned(),
-            reason: "as the manifest says".to_owned(),
-            last: false,
-        });
-        enabled += 1;
+        steps.push(enable(pool, application, several, "as the manifest says"));
     }
     let named = wish.fields();
     for field in wish.record.applied.difference(&named) {
@@ -379,10 +414,28 @@ fn applications(wish: &Wish, pool: &Pool) -> Vec<Step> {
                 observed: value.clone(),
                 reason: "the key left the manifest".to_owned(),
                 last: false,
+                token: None,
             });
         }
     }
     steps
+}
+
+/// Enables an application.
+pub(super) fn enable(pool: &Pool, application: &str, confirmed: bool, reason: &str) -> Step {
+    Step {
+        command: MonCommand::ApplicationEnable {
+            pool: pool.name.clone(),
+            application: application.to_owned(),
+            confirmed,
+        },
+        field: wish::application_field(application),
+        desired: "enabled".to_owned(),
+        observed: "not enabled".to_owned(),
+        reason: reason.to_owned(),
+        last: false,
+        token: None,
+    }
 }
 
 fn set(pool: &Pool, setting: &Setting, value: &Value, reason: &str) -> Step {
@@ -393,6 +446,7 @@ fn set(pool: &Pool, setting: &Setting, value: &Value, reason: &str) -> Step {
         observed: setting.observed_text(pool),
         reason: reason.to_owned(),
         last: false,
+        token: None,
     }
 }
 

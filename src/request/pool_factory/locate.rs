@@ -6,9 +6,10 @@ use crate::api::conditions::Reason;
 use crate::ceph::osd_map::Pool;
 use crate::ceph::types::PoolIdentity;
 use crate::ceph::view::ClusterView;
-use crate::request::ownership::{Mark, read_mark};
+use crate::request::ownership::{ForeignMark, Mark, read_mark};
 use crate::request::refusal::Refusal;
 use crate::request::round::POOL_FIELD;
+use crate::request::token::{Answer, Danger};
 use crate::request::wish::Wish;
 
 /// Where the object's pool is.
@@ -20,6 +21,15 @@ pub(super) enum Place<'view> {
     Private(&'view Arc<Pool>),
     /// It has its real name.
     Published(&'view Arc<Pool>),
+    /// It is this object's and has another name.
+    Elsewhere(&'view Arc<Pool>),
+    /// It has the real name and no owner, or one whose place a person gave to this object.
+    Unowned {
+        /// The pool.
+        pool: &'view Arc<Pool>,
+        /// The token, where it is taken from its owner.
+        token: Option<String>,
+    },
 }
 
 /// Finds the pool, or says why there is none that may be touched.
@@ -50,37 +60,23 @@ pub(super) fn locate<'view>(
         return gone(wish, identity, view);
     };
     match read_mark(pool, &wish.owner) {
-        Mark::Foreign { owner } => return Err(owned_by(&owner, pool)),
+        Mark::Foreign(mark) => return foreign(wish, pool, &mark, view),
         Mark::Ours { claim, .. } if wish.record.claim_recorded && claim != wish.record.claim => {
-            return Err(owned_by(
-                &format!("{} under another claim ({claim})", wish.owner.object()),
-                pool,
-            ));
+            return another_claim(wish, pool, &claim, identity);
         }
         // The nonce stands in the status, which proves a private pool; the mark comes with the real name.
         Mark::Missing if !wish.record.identity_proven && !is_private(wish, pool) => {
-            return Err(exists(wish, pool));
+            return unmarked(wish, pool);
         }
         Mark::Ours { .. } | Mark::Missing => {}
     }
     if pool.name == wish.pool {
         Ok(Place::Published(pool))
-    } else if is_private(wish, pool) {
+    } else if wish.record.unpublished {
+        // Also when somebody gave it another name: it gets its real one when it is configured.
         Ok(Place::Private(pool))
     } else {
-        Err(Refusal::new(
-            Reason::Unsupported,
-            Some(POOL_FIELD),
-            format!(
-                "pool {id} is named {present} in Ceph and {wanted} is asked for; renaming is not supported by \
-                 Poolwright {version}, so nothing is sent for this pool; set poolName back, or rename the pool by \
-                 hand: `ceph osd pool rename {present} {wanted}`",
-                id = pool.id,
-                present = pool.name,
-                wanted = wish.pool,
-                version = env!("CARGO_PKG_VERSION")
-            ),
-        ))
+        Ok(Place::Elsewhere(pool))
     }
 }
 
@@ -118,8 +114,102 @@ fn by_name<'view>(wish: &Wish, view: &'view ClusterView) -> Result<Place<'view>,
     match read_mark(pool, &wish.owner) {
         // The same object made again, or its status and annotation lost: it has its pool back.
         Mark::Ours { .. } => Ok(Place::Published(pool)),
-        Mark::Foreign { owner } => Err(owned_by(&owner, pool)),
-        Mark::Missing => Err(exists(wish, pool)),
+        Mark::Foreign(mark) => foreign(wish, pool, &mark, view),
+        Mark::Missing => unmarked(wish, pool),
+    }
+}
+
+/// A pool whose mark names this object, under a claim that it did not make: an object of the same name made it, in a
+/// copy of this control plane or by a second controller.
+fn another_claim<'view>(
+    wish: &Wish,
+    pool: &'view Arc<Pool>,
+    claim: &str,
+    identity: &PoolIdentity,
+) -> Result<Place<'view>, Refusal> {
+    let owner = format!("{} under another claim ({claim})", wish.owner.object());
+    if pool.name != wish.pool {
+        return Err(owned_by(
+            &owner,
+            pool,
+            "leave it to its owner, or delete this object",
+        ));
+    }
+    match wish.answer(&Danger::new("takeOver", claim), Some(identity)) {
+        Answer::Confirmed(token) => Ok(Place::Unowned {
+            pool,
+            token: Some(token),
+        }),
+        Answer::Needed(asked) => {
+            let remedy = format!(
+                "a copy of this control plane, or a second controller, has taken it over: make sure that there is \
+                 none any more. To take it back (the grant has to allow TakeOver), {}",
+                wish.how_to_confirm(&asked)
+            );
+            Err(owned_by(&owner, pool, &remedy).asking(asked))
+        }
+    }
+}
+
+/// A pool without an owner.
+fn unmarked<'view>(wish: &Wish, pool: &'view Arc<Pool>) -> Result<Place<'view>, Refusal> {
+    if pool.name != wish.pool {
+        return Err(Refusal::new(
+            Reason::PoolReplaced,
+            Some(POOL_FIELD),
+            format!(
+                "pool {} (id {}) is the one that the annotation poolwright.dev/pool names, but it has another name \
+                 and no mark of this object; remove the annotation, or give the pool its name back",
+                pool.name, pool.id
+            ),
+        ));
+    }
+    if wish.adopt {
+        Ok(Place::Unowned { pool, token: None })
+    } else {
+        Err(exists(wish, pool, "was not made by this object"))
+    }
+}
+
+/// A pool with somebody else's mark: nobody's when that owner is gone, and else only with a person's word.
+fn foreign<'view>(
+    wish: &Wish,
+    pool: &'view Arc<Pool>,
+    mark: &ForeignMark,
+    view: &ClusterView,
+) -> Result<Place<'view>, Refusal> {
+    if pool.name != wish.pool {
+        return Err(owned_by(
+            mark.owner(),
+            pool,
+            "leave it to its owner, or delete this object",
+        ));
+    }
+    if wish.dead_marks.contains(&mark.mark) {
+        return if wish.adopt {
+            Ok(Place::Unowned { pool, token: None })
+        } else {
+            let words = format!("carries the mark of {}, which is gone", mark.owner());
+            Err(exists(wish, pool, &words))
+        };
+    }
+    let leave = "leave it to its owner, or choose another poolName";
+    if !wish.adopt {
+        return Err(owned_by(mark.owner(), pool, leave));
+    }
+    let danger = Danger::new("takeOver", &mark.mark);
+    match wish.answer(&danger, Some(&view.map().identity(pool))) {
+        Answer::Confirmed(token) => Ok(Place::Unowned {
+            pool,
+            token: Some(token),
+        }),
+        Answer::Needed(asked) => {
+            let remedy = format!(
+                "{leave}. To take it from its owner, which stops looking after it (the grant has to allow TakeOver), {}",
+                wish.how_to_confirm(&asked)
+            );
+            Err(owned_by(mark.owner(), pool, &remedy).asking(asked))
+        }
     }
 }
 
@@ -133,8 +223,8 @@ fn gone<'view>(
         // It never had its name, so nothing can have been kept in it.
         return by_name(wish, view);
     }
-    match view.pool_named(&wish.pool) {
-        Some(other) => Err(Refusal::new(
+    if let Some(other) = view.pool_named(&wish.pool) {
+        return Err(Refusal::new(
             Reason::PoolReplaced,
             Some(POOL_FIELD),
             format!(
@@ -143,18 +233,45 @@ fn gone<'view>(
                 wish.pool,
                 difference(identity, other)
             ),
-        )),
-        None => Err(Refusal::new(
+        ));
+    }
+    let danger = Danger::new("makeAgain", wish.pool.as_str());
+    match wish.answer(&danger, Some(identity)) {
+        Answer::Confirmed(_) => Ok(Place::Nowhere),
+        Answer::Needed(asked) => Err(Refusal::new(
             Reason::PoolMissing,
             Some(POOL_FIELD),
             format!(
                 "pool {} (id {}) is gone from the cluster and is not silently made again, since clients would \
-                 mount an empty pool; find out who removed it. To have a new, empty pool, delete this object \
-                 and create it again without the annotation poolwright.dev/pool",
-                wish.pool, identity.id
+                 mount an empty pool; find out who removed it. To have a new, empty pool, {}",
+                wish.pool,
+                identity.id,
+                wish.how_to_confirm(&asked)
             ),
-        )),
+        )
+        .asking(asked)),
     }
+}
+
+/// The mark on the object's pool, or on the pool of its name, of an object that this control plane may have lost.
+pub(super) fn doubtful(wish: &Wish, view: &ClusterView) -> Option<ForeignMark> {
+    if wish.observe {
+        return None;
+    }
+    let pool = view.pool_named(&wish.pool)?;
+    match read_mark(pool, &wish.owner) {
+        Mark::Foreign(mark) if mark.same_instance && !wish.dead_marks.contains(&mark.mark) => {
+            Some(mark)
+        }
+        _ => None,
+    }
+}
+
+/// The token by which a person wants a pool that is gone made again.
+pub(super) fn made_again(wish: &Wish) -> Option<String> {
+    let identity = wish.record.identity.as_ref()?;
+    let danger = Danger::new("makeAgain", wish.pool.as_str());
+    wish.confirmed(&danger, Some(identity))
 }
 
 /// How a pool differs from the one that is recorded; a cluster built anew counts its pools from 1 again.
@@ -169,27 +286,24 @@ pub(super) fn difference(recorded: &PoolIdentity, found: &Pool) -> String {
     }
 }
 
-fn exists(wish: &Wish, pool: &Pool) -> Refusal {
+fn exists(wish: &Wish, pool: &Pool, words: &str) -> Refusal {
     Refusal::new(
         Reason::PoolExists,
         Some(POOL_FIELD),
         format!(
-            "pool {} (id {}) exists and was not made by this object; choose another poolName. Taking over an \
-             existing pool (adoptionPolicy: IfUnowned) is not supported by Poolwright {}",
-            wish.pool,
-            pool.id,
-            env!("CARGO_PKG_VERSION")
+            "pool {} (id {}) exists and {words}; choose another poolName, or set adoptionPolicy: IfUnowned to take \
+             it over with what is in it (the grant has to allow Adopt)",
+            wish.pool, pool.id,
         ),
     )
 }
 
-fn owned_by(owner: &str, pool: &Pool) -> Refusal {
+fn owned_by(owner: &str, pool: &Pool, remedy: &str) -> Refusal {
     Refusal::new(
         Reason::OwnedByAnother,
         Some(POOL_FIELD),
         format!(
-            "pool {} (id {}) carries the mark of {owner}, so nothing is sent to it; leave it to its owner, or \
-             choose another poolName",
+            "pool {} (id {}) carries the mark of {owner}, so nothing is sent to it; {remedy}",
             pool.name, pool.id
         ),
     )

@@ -26,8 +26,6 @@ fn owner() -> Owner {
 fn wish(settings: &[(&'static Setting, Value)], count: Option<i64>, record: &Record) -> Wish {
     let applications = [("rbd".to_owned(), BTreeMap::new())];
     Wish {
-        owner: owner(),
-        pool: PoolName::new(POOL),
         settings: settings
             .iter()
             .map(|(setting, value)| Asked {
@@ -37,9 +35,7 @@ fn wish(settings: &[(&'static Setting, Value)], count: Option<i64>, record: &Rec
             .collect(),
         pg_count: count,
         applications: applications.into(),
-        generation: 1,
-        observe: false,
-        record: record.clone(),
+        ..Wish::for_removal(owner(), PoolName::new(POOL), 1, record.clone())
     }
 }
 

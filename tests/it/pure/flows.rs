@@ -15,7 +15,7 @@ use poolwright::ceph::command::MonCommand;
 use poolwright::ceph::errno::Verdict;
 use poolwright::ceph::simulated::client::Fault;
 use poolwright::ceph::types::PoolName;
-use poolwright::request::executor::Access;
+use poolwright::request::executor::{Access, Aim};
 use poolwright::request::journal::JournalError;
 use poolwright::request::refusal::Refusal;
 use poolwright::request::user_request::UserRequest;
@@ -278,7 +278,7 @@ async fn discarding() {
         flow.start(
             "foopool",
             Access {
-                discard: true,
+                aim: Aim::Discard,
                 ..flow.access()
             },
         );

@@ -493,9 +493,7 @@ fn unsupported_fields() {
         "crush: {rule: fast}",
         "compression: {mode: force}",
         "parameters: {scrub_min_interval: '86400'}",
-        "adoptionPolicy: IfUnowned",
-        "deletionPolicy: Delete",
-        "{crush: {failureDomain: host}, deletionPolicy: Delete}",
+        "{crush: {failureDomain: host}, compression: {mode: force}}",
     ] {
         let mut spec = super::support::fields(fields);
         spec["applications"] = json!([{"name": "rbd"}]);

@@ -198,7 +198,7 @@ impl Bench {
             }
             let round = Round { steps };
             let pool = answer.found.map(|found| found.identity.id);
-            if let Err(objection) = guard::check(&round, &wish, &view, pool) {
+            if let Err(objection) = guard::check(&round, &wish, &view, pool, None) {
                 panic!("the guard objects: {objection}\n{}", show_round(&round));
             }
             assert_only_ours(&round, &wish, &view, pool);

@@ -33,7 +33,10 @@ fn standings() -> Vec<Standing> {
         Standing::NotConverging,
         Standing::Differs,
         Standing::Paused,
-        Standing::DeletionBlocked { message: message() },
+        Standing::DeletionBlocked {
+            message: message(),
+            token: None,
+        },
         Standing::Deleting,
     ]
 }

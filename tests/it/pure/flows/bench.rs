@@ -17,7 +17,7 @@ use poolwright::ceph::types::{Epoch, Fsid};
 use poolwright::ceph::view::ClusterView;
 use poolwright::monitor::{ClusterMonitor, MonitorSettings, Snapshot};
 use poolwright::request::collection::RequestCollection;
-use poolwright::request::executor::Access;
+use poolwright::request::executor::{Access, Aim};
 use poolwright::request::journal::{Entry, Journal, JournalError};
 use poolwright::request::user_request::{Observation, UserRequest};
 use poolwright::request::wish::{Record, Wish};
@@ -252,7 +252,8 @@ impl Flow {
             monitor: self.monitor.clone(),
             floor: Epoch(0),
             command_timeout: DEADLINE,
-            discard: false,
+            aim: Aim::Keep,
+            locks: self.collection.locks.clone(),
         }
     }
 

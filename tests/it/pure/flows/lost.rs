@@ -120,7 +120,14 @@ async fn killed_at_any_moment() {
         flow.hand_in("foopool", EVERYTHING, 1).await;
         let (work, access, journal) = (flow.work("foopool"), flow.access(), flow.journal.clone());
         let running = tokio::spawn(async move {
-            run(&work, &access, journal.as_ref(), &CancellationToken::new()).await
+            run(
+                &key_of("foopool"),
+                &work,
+                &access,
+                journal.as_ref(),
+                &CancellationToken::new(),
+            )
+            .await
         });
         sleep(Duration::from_millis(50 * moment)).await;
         running.abort();

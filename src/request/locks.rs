@@ -1,0 +1,131 @@
+//! Names that a command without an answer may still use.
+//!
+//! A command that timed out can be executed later, when its name has come to mean another pool. So the
+//! names it used stay locked for a while: nobody else of ours gives them to a pool, and the pool's own
+//! run changes names only in the way that was begun.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::round::Round;
+use super::work::PoolKey;
+use crate::ceph::command::MonCommand;
+use crate::ceph::types::{Fsid, PoolName};
+use crate::ceph::view::ClusterView;
+
+/// How long a command whose answer did not come in time may still be executed. Measured: monitors that were frozen
+/// execute what is in their sockets at once when they go on, and the session is closed by then.
+pub const LATE: Duration = Duration::from_secs(30);
+
+/// The locked names of all clusters. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct NameLocks(Arc<Mutex<BTreeMap<(Fsid, PoolName), Lock>>>);
+
+#[derive(Clone, Debug)]
+struct Lock {
+    /// Whose command it was.
+    key: PoolKey,
+    /// The command; `None` of an earlier process, whose commands are not known one by one.
+    command: Option<MonCommand>,
+    until: Instant,
+}
+
+impl NameLocks {
+    /// Locks the names of a command that was not answered.
+    pub fn lock(&self, fsid: &Fsid, key: &PoolKey, command: &MonCommand, now: Instant) {
+        for name in names(command) {
+            self.insert(fsid, key, name.clone(), Some(command.clone()), now);
+        }
+    }
+
+    /// Locks a name that an earlier process may have been about to use.
+    pub fn lock_name(&self, fsid: &Fsid, key: &PoolKey, name: PoolName, now: Instant) {
+        self.insert(fsid, key, name, None, now);
+    }
+
+    /// The first name of a round that has to wait, and for how long.
+    pub fn holds_back(
+        &self,
+        round: &Round,
+        wish: &PoolName,
+        key: &PoolKey,
+        view: &ClusterView,
+        now: Instant,
+    ) -> Option<(PoolName, Duration)> {
+        let mut locks = self.locks();
+        locks.retain(|_, lock| lock.until > now && !lock.settled(view));
+        if locks.is_empty() {
+            return None;
+        }
+        round.steps.iter().find_map(|step| {
+            let publishing = matches!(step.command, MonCommand::PoolCreate(_)).then_some(wish);
+            names(&step.command)
+                .into_iter()
+                .chain(publishing)
+                .find_map(|name| {
+                    let lock = locks.get(&(view.fsid().clone(), name.clone()))?;
+                    // What was begun may be sent again: it does the same.
+                    let same = lock.key == *key
+                        && (!gives_names(&step.command)
+                            || lock
+                                .command
+                                .as_ref()
+                                .is_none_or(|sent| !gives_names(sent) || *sent == step.command));
+                    (!same).then(|| (name.clone(), lock.until.duration_since(now)))
+                })
+        })
+    }
+
+    fn insert(
+        &self,
+        fsid: &Fsid,
+        key: &PoolKey,
+        name: PoolName,
+        command: Option<MonCommand>,
+        now: Instant,
+    ) {
+        let lock = Lock {
+            key: key.clone(),
+            command,
+            until: now + LATE,
+        };
+        self.locks().insert((fsid.clone(), name), lock);
+    }
+
+    fn locks(&self) -> MutexGuard<'_, BTreeMap<(Fsid, PoolName), Lock>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lock {
+    /// Whether a view shows that the command was executed, so that it will not be any more.
+    fn settled(&self, view: &ClusterView) -> bool {
+        match &self.command {
+            Some(MonCommand::PoolCreate(create)) => view.pool_named(&create.pool).is_some(),
+            Some(MonCommand::PoolRename { from, to }) => {
+                view.pool_named(from).is_none() && view.pool_named(to).is_some()
+            }
+            Some(MonCommand::PoolRemove { pool }) => view.pool_named(pool).is_none(),
+            // A setting is the same before and after, as far as a view can tell.
+            _ => false,
+        }
+    }
+}
+
+/// Whether a command gives a pool a name or takes one away.
+fn gives_names(command: &MonCommand) -> bool {
+    matches!(
+        command,
+        MonCommand::PoolCreate(_) | MonCommand::PoolRename { .. } | MonCommand::PoolRemove { .. }
+    )
+}
+
+fn names(command: &MonCommand) -> Vec<&PoolName> {
+    match command {
+        MonCommand::PoolRename { from, to } => vec![from, to],
+        command => command.pools(),
+    }
+}
