@@ -4,9 +4,11 @@
 //! opened with the first of them. Whatever librados does, every call ends at its deadline.
 //! A session is replaced after a command of unknown outcome, and after a denial.
 
+mod contents;
 mod exit;
 mod ffi;
 mod handle;
+mod mapped;
 mod options;
 
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -39,6 +41,8 @@ const LIBRARY_NAME: &str = "librados.so.2";
 const READS_AT_ONCE: usize = 32;
 /// Sessions at once for commands sent alone: each costs a dozen threads inside librados.
 const ALONE_AT_ONCE: usize = 16;
+/// Looks into pools at once: each is a session, and a thread that waits for OSDs.
+const LOOKS_AT_ONCE: usize = 4;
 /// After this long without work a thread ends.
 const IDLE_FOR: Duration = Duration::from_secs(10);
 /// A session is renewed after a denial, but no more often than this.
@@ -68,6 +72,7 @@ fn load(name: &OsStr) -> Result<Library, String> {
 
 /// A session with a cluster's monitors through librados.
 ///
+/// Commands take no more than mon capabilities; a look into a pool also takes osd `allow r`.
 /// Dropping it closes everything without blocking.
 pub struct RadosClient {
     library: &'static Library,
@@ -77,6 +82,7 @@ pub struct RadosClient {
     reads: Lane,
     changes: Lane,
     alone: Semaphore,
+    looks: Arc<Semaphore>,
     sessions: Sessions,
 }
 
@@ -122,6 +128,7 @@ impl RadosClient {
             reads: Lane::new(READS, READS_AT_ONCE, Some(handle)),
             changes: Lane::new(CHANGES, limits.max_commands_in_flight, None),
             alone: Semaphore::new(ALONE_AT_ONCE),
+            looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
             sessions,
         })
     }
@@ -130,6 +137,7 @@ impl RadosClient {
     /// calls answer [`ClientError::Closed`]; what is in flight keeps its deadline.
     pub async fn close(&self, limit: Duration) -> bool {
         self.alone.close();
+        self.looks.close();
         timeout(limit, async {
             *self.reads.handle.lock().await = None;
             *self.changes.handle.lock().await = None;
@@ -277,8 +285,8 @@ impl MonClient for RadosClient {
         sent.conclude(self.send_by_itself(&sent).await?)
     }
 
-    async fn contents(&self, _: &Pool, _: &OsdMap, _: Duration) -> Contents {
-        Contents::Unknown("looking into pools is not there yet".to_owned())
+    async fn contents(&self, pool: &Pool, map: &OsdMap, deadline: Duration) -> Contents {
+        contents::look(self, pool, map, deadline).await
     }
 }
 
@@ -350,7 +358,7 @@ async fn open(
         .name("rados-connect".into())
         .spawn(move || {
             // Unheard, the cluster comes back from `send` and is closed by its drop.
-            let _ = sender.send(options::connect(library, &thread_options, &limits));
+            let _ = sender.send(options::connect(library, &thread_options, &limits, &[]));
         })
         .map_err(|error| ClientError::InvalidConfiguration(format!("no thread: {error}")))?;
     match timeout(limits.connect_timeout, receiver).await {

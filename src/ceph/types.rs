@@ -63,6 +63,14 @@ impl PoolName {
         Self(format!("{}{DELETING_INFIX}{nonce}", self.0))
     }
 
+    /// The name without what makes it private: the one under which others have known the pool.
+    pub fn published(&self) -> &str {
+        [CREATING_INFIX, DELETING_INFIX]
+            .iter()
+            .find_map(|infix| self.0.split_once(infix))
+            .map_or(self.as_str(), |(name, _)| name)
+    }
+
     /// Whether this is a private name, ours or another instance's.
     pub fn is_private(&self) -> bool {
         self.0.contains(CREATING_INFIX) || self.0.contains(DELETING_INFIX)
@@ -227,5 +235,8 @@ mod tests {
         let private = name.while_creating("ab12");
         assert_eq!(private.as_str(), "foo.poolwright-new-ab12");
         assert!(private.is_private());
+        assert_eq!(private.published(), "foo");
+        assert_eq!(PoolName::new("foo.poolwright-del-1").published(), "foo");
+        assert_eq!(name.published(), "foo");
     }
 }

@@ -298,29 +298,23 @@ impl Pools {
         })
     }
 
-    /// Whether the connection's owner lets this namespace do anything at all with a pool of this name.
+    /// Whether the connection's owner lets this namespace do anything at all with a pool of this name; if not, what is
+    /// said of the `likely` verb.
     pub fn granted_any(
         &self,
         session: &Session,
         namespace: &str,
         pool: &PoolName,
+        likely: Verb,
     ) -> Result<(), Refusal> {
-        let verbs = [
-            Verb::Update,
-            Verb::Create,
-            Verb::Adopt,
-            Verb::Rename,
-            Verb::Delete,
-            Verb::TakeOver,
-        ];
-        let mut denied = Ok(());
-        for verb in verbs {
-            denied = self.granted(session, namespace, pool, verb);
-            if denied.is_ok() {
-                break;
-            }
+        use Verb::{Adopt, Create, Delete, Rename, TakeOver, Update};
+        let others = [Update, Create, Adopt, Rename, Delete, TakeOver];
+        let granted = |verb| self.granted(session, namespace, pool, verb);
+        if others.into_iter().any(|verb| granted(verb).is_ok()) {
+            Ok(())
+        } else {
+            granted(likely)
         }
-        denied
     }
 
     /// The older object that wishes for the same pool of the same cluster, and may have it.
@@ -350,7 +344,9 @@ impl Pools {
             let namespace = other.namespace().unwrap_or_default();
             let may = session.fsid == *fsid
                 && session.spec.management == Management::Manage
-                && self.granted_any(&session, &namespace, pool).is_ok();
+                && self
+                    .granted_any(&session, &namespace, pool, Verb::Create)
+                    .is_ok();
             may.then(|| format!("{namespace}/{}", other.name_any()))
         })
     }

@@ -37,6 +37,7 @@ mod pure {
 mod real {
     mod calamari;
     mod connections;
+    mod contents;
     mod crash;
     mod create;
     mod drift;

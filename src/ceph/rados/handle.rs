@@ -78,7 +78,8 @@ impl Sessions {
         Self(Arc::new(watch::Sender::new(0)))
     }
 
-    fn open(&self) -> SessionToken {
+    /// Counts one more for as long as the token lives.
+    pub(super) fn open(&self) -> SessionToken {
         self.0.send_modify(|count| *count += 1);
         SessionToken(self.clone())
     }
@@ -95,7 +96,8 @@ impl Sessions {
     }
 }
 
-struct SessionToken(Sessions);
+/// A session that is not closed yet.
+pub(super) struct SessionToken(Sessions);
 
 impl Drop for SessionToken {
     fn drop(&mut self) {

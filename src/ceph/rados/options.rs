@@ -137,12 +137,13 @@ const QUIET: [(&str, &str); 6] = [
     ("admin_socket", ""),
 ];
 
-/// Opens a session with the monitors. Blocks for up to `connect_timeout`, and a second more
-/// where that is not whole: librados counts in seconds.
+/// Opens a session with the monitors; `further` options win over all others. Blocks for up to
+/// `connect_timeout`, and a second more where that is not whole: librados counts in seconds.
 pub(super) fn connect(
     library: &'static Library,
     options: &ConnectOptions,
     limits: &Limits,
+    further: &[(&str, String)],
 ) -> Result<(Arc<Cluster>, Fsid), ClientError> {
     let entity = options.entity();
     let mut cluster = Cluster::create(library, &text(&entity)?)
@@ -189,6 +190,9 @@ pub(super) fn connect(
         "rados_mon_op_timeout",
         &seconds(limits.command_timeout),
     )?;
+    for (option, value) in further {
+        set(&mut cluster, option, value)?;
+    }
     cluster
         .connect()
         .map_err(|code| not_connected(code, options, limits))?;
@@ -208,7 +212,7 @@ fn set(cluster: &mut Cluster, option: &str, value: &str) -> Result<(), ClientErr
 }
 
 /// Whole seconds, rounded up: librados takes nothing finer, and 0 would be for ever.
-fn seconds(duration: Duration) -> String {
+pub(super) fn seconds(duration: Duration) -> String {
     let up = u64::from(duration.subsec_nanos() > 0);
     (duration.as_secs() + up).max(1).to_string()
 }
@@ -226,7 +230,7 @@ fn refused(what: &str, code: i32) -> ClientError {
 }
 
 /// The system's words for a negative errno.
-fn reason(code: i32) -> std::io::Error {
+pub(super) fn reason(code: i32) -> std::io::Error {
     std::io::Error::from_raw_os_error(code.saturating_neg())
 }
 

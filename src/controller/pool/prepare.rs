@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::subject::{Look, RESYNC, SOON, Subject};
 use crate::api::conditions::Reason;
-use crate::api::v1alpha1::CephPool;
+use crate::api::v1alpha1::{CephPool, Verb};
 use crate::api::validate;
 use crate::ceph::types::Epoch;
 use crate::ceph::view::ClusterView;
@@ -98,8 +98,13 @@ pub(super) fn prepare(subject: &Subject<'_>, record: &Record) -> Result<Prepared
         .into());
     }
     // What exactly it needs is known with the plan; without any grant nothing is told of the cluster.
+    let likely = if record.identity.is_some() && !record.unpublished {
+        Verb::Update
+    } else {
+        Verb::Create
+    };
     pools
-        .granted_any(&session, &key.namespace, &wish.pool)
+        .granted_any(&session, &key.namespace, &wish.pool, likely)
         .map_err(|refusal| Look::at(Standing::Refused(vec![refusal]), RESYNC))?;
     // What this object has seen of this cluster, nothing may be behind.
     if let Some(status) = &object.status
