@@ -6,11 +6,16 @@
 //!  runs that ended ────┤         │
 //!  connections ────────┘         └─► status::compute ─► status, CephRequest, events
 //! ```
+//!
+//! Of several replicas one acts. The others watch the same objects and keep sessions and views of their own, so that
+//! they go on at once when they get the lease; pools are looked at only from then on, and the two ways out of the
+//! process are open only while it is held (`fence`).
 
 pub mod backoff;
 pub mod connection;
 pub mod connection_status;
 mod events;
+mod fence;
 pub mod file;
 pub mod grants;
 pub mod journal;
@@ -30,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::PartialObjectMeta;
@@ -38,18 +43,20 @@ use kube::runtime::controller::{Config, Controller, Error as ControllerError};
 use kube::runtime::events::Reporter;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Config as ClientConfig, ResourceExt};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use self::connection::{ConnectionContext, Desired, Opened, Opener, RadosOpener};
 use self::connection_status::PoolUse;
+use self::fence::FencedClient;
 use self::pools::{GuardedPool, Pools};
 use self::registry::Registry;
 use crate::api::crd::Kind;
 use crate::ceph::client::ClientError;
 use crate::health::Health;
+use crate::lease::{Election, Leadership, Lost};
 use crate::metrics::Metrics;
 use crate::metrics::client::CountingClient;
 use crate::request::collection::RequestCollection;
@@ -61,6 +68,8 @@ const CONCURRENCY: u16 = 32;
 const DRAIN: Duration = Duration::from_secs(12);
 /// How long what is being looked at may take then; all these limits together are less than what the process has.
 const LAST_LOOKS: Duration = Duration::from_secs(4);
+/// How long letting go of the lease may take.
+const LET_GO: Duration = Duration::from_secs(2);
 /// How long closing the sessions may take.
 const CLOSE: Duration = Duration::from_secs(6);
 /// How long the first lists of objects may take.
@@ -76,6 +85,8 @@ const CRDS: &str = "crds";
 pub struct Settings {
     /// Names the control plane in the marks on pools; by default the uid of the namespace `kube-system`.
     pub instance_id: Option<String>,
+    /// How one of several replicas is elected to act; without it this is the only one.
+    pub election: Option<Election>,
     /// Counts.
     pub metrics: Metrics,
     /// Tells whether the controller lives and is ready.
@@ -105,6 +116,9 @@ pub enum Error {
     /// The objects were not listed in time.
     #[error("the CephPools, ClusterConnections or namespaces could not be listed within {} s; see the log", FIRST_LIST.as_secs())]
     FirstList,
+    /// Another replica acts now, or soon will.
+    #[error(transparent)]
+    Lost(#[from] Lost),
     /// A part that should go on for ever did not.
     #[error("{part} ended before it was told to")]
     Ended {
@@ -123,11 +137,20 @@ pub enum Error {
 /// When it cannot start, or when a part of it ends early: then the process has to end, since
 /// half a controller looks alive and does nothing.
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), Error> {
-    let client = Client::try_default()
+    let unreachable = |source| Error::Configuration(Box::new(source));
+    let config = ClientConfig::infer()
         .await
-        .map_err(|source| Error::Configuration(Box::new(source)))?;
+        .map_err(|source| unreachable(kube::Error::InferConfig(source)))?;
+    let leadership = match &settings.election {
+        Some(_) => Leadership::candidate(),
+        None => Leadership::alone(),
+    };
+    let leases = Client::try_from(config.clone()).map_err(unreachable)?;
+    let client = fence::client(config, &leadership).map_err(unreachable)?;
     settings.health.gate(CRDS);
     let objects_listed = settings.health.gate("objects");
+    let leads = leadership.clone();
+    settings.metrics.leader_from(move || leads.holds());
     let Some(instance) =
         or_shutdown(instance(&client, settings.instance_id.clone()), &shutdown).await
     else {
@@ -142,6 +165,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
 
     let runs = CancellationToken::new();
     let sessions = CancellationToken::new();
+    let leave = CancellationToken::new();
     let watching = watch_pools(&client, instance, &settings, &runs, &shutdown);
     // The connections have to know all pools: a new session must not be behind the epochs they record.
     match or_shutdown(
@@ -156,48 +180,75 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         Some(Err(_)) => return Err(Error::FirstList),
     }
     let pools = watching.pools;
-    match or_shutdown(
-        tokio::time::timeout(FIRST_LIST, pools.take_over()),
-        &shutdown,
-    )
-    .await
-    {
-        None => return Ok(()),
-        Some(Ok(done)) => done.map_err(|source| Error::Requests(Box::new(source)))?,
-        Some(Err(_)) => return Err(Error::FirstList),
-    }
     pools.connecting();
     let connections = tokio::spawn(connection::run(
         ConnectionContext {
             client,
             registry: pools.registry.clone(),
             pool_uses: uses(pools.objects.clone()),
-            opener: Arc::new(CountedOpener(settings.metrics.clone())),
+            opener: Arc::new(DoorOpener {
+                metrics: settings.metrics.clone(),
+                leadership: leadership.clone(),
+            }),
+            leadership: leadership.clone(),
         },
         sessions.clone(),
     ));
-    let parts = Parts {
+    // Only who could act wants to.
+    let election = settings.election.unwrap_or_default();
+    let lease = tokio::spawn(leadership.clone().keep(leases, election, leave.clone()));
+    let mut parts = Parts {
         looks: watching.looks,
         following: watching.following,
         labels: watching.labels,
         connections,
+        lease,
     };
-    let connections = parts.go_on(&shutdown, &settings.health).await?;
-    // Looks end first, then the runs come to the end of their round, then the sessions are closed.
+    let begin = take_over(&leadership, &pools, &watching.begin);
+    let gone_on = parts.go_on(begin, &shutdown, &settings.health).await;
+    // Looks end first, then the runs come to the end of their round, then another replica may act, then the sessions
+    // are closed.
     runs.cancel();
+    gone_on?;
     if tokio::time::timeout(DRAIN, pools.collection.drained())
         .await
-        .is_err()
+        .is_ok()
     {
+        leave.cancel();
+        match tokio::time::timeout(LET_GO, parts.lease).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::warn!(%error, "while ending"),
+            Ok(Err(_)) | Err(_) => tracing::warn!("the lease was not let go of in time"),
+        }
+    } else {
+        // Nobody may act beside these: the lease is kept for as long as this process lives, and expires then.
         tracing::warn!(
             runs = pools.collection.running(),
             "commands are still in flight; they are settled at the next start"
         );
     }
     sessions.cancel();
-    if tokio::time::timeout(CLOSE, connections).await.is_err() {
+    if tokio::time::timeout(CLOSE, parts.connections)
+        .await
+        .is_err()
+    {
         tracing::warn!("closing the sessions failed");
     }
+    Ok(())
+}
+
+/// Waits until this replica acts, reads what the last one left, and has the pools looked at.
+async fn take_over(
+    leadership: &Leadership,
+    pools: &Pools,
+    begin: &CancellationToken,
+) -> Result<(), Error> {
+    leadership.gained().await;
+    match tokio::time::timeout(FIRST_LIST, pools.take_over()).await {
+        Ok(done) => done.map_err(|source| Error::Requests(Box::new(source)))?,
+        Err(_) => return Err(Error::FirstList),
+    }
+    begin.cancel();
     Ok(())
 }
 
@@ -209,6 +260,8 @@ struct Watching {
     labels: JoinHandle<()>,
     all_pools: CancellationToken,
     all_namespaces: CancellationToken,
+    /// Has the pools looked at.
+    begin: CancellationToken,
 }
 
 impl Watching {
@@ -219,7 +272,7 @@ impl Watching {
     }
 }
 
-/// Begins to watch. Pools are looked at from now on, and wait for their connections.
+/// Begins to watch. Pools are looked at when `begin` is cancelled.
 fn watch_pools(
     client: &Client,
     instance: String,
@@ -274,11 +327,13 @@ fn watch_pools(
         urgent,
         shutdown.clone(),
     ));
+    let begin = CancellationToken::new();
     let looks = tokio::spawn(look_after_pools(
         Arc::clone(&pools),
         touched,
         objects,
         triggers,
+        begin.clone(),
         shutdown.clone(),
     ));
     Watching {
@@ -288,19 +343,27 @@ fn watch_pools(
         labels,
         all_pools,
         all_namespaces,
+        begin,
     }
 }
 
-/// Opens clients of librados whose commands are counted.
+/// Opens clients of librados that ask before they change something, and whose commands are counted.
 #[derive(Debug)]
-struct CountedOpener(Metrics);
+struct DoorOpener {
+    metrics: Metrics,
+    leadership: Leadership,
+}
 
 #[async_trait]
-impl Opener for CountedOpener {
+impl Opener for DoorOpener {
     async fn open(&self, desired: &Desired) -> Result<Opened, ClientError> {
         let opened = RadosOpener.open(desired).await?;
+        let counted = CountingClient::new(opened.client, self.metrics.clone());
         Ok(Opened {
-            client: Arc::new(CountingClient::new(opened.client, self.0.clone())),
+            client: Arc::new(FencedClient {
+                inner: Arc::new(counted),
+                leadership: self.leadership.clone(),
+            }),
             close: opened.close,
         })
     }
@@ -312,43 +375,54 @@ struct Parts {
     following: JoinHandle<()>,
     labels: JoinHandle<()>,
     connections: JoinHandle<()>,
+    lease: JoinHandle<Result<(), Lost>>,
 }
 
 impl Parts {
-    /// Until `shutdown`; gives back what has to end last.
+    /// Until `shutdown`; what has to end later goes on.
     async fn go_on(
-        mut self,
+        &mut self,
+        begin: impl Future<Output = Result<(), Error>>,
         shutdown: &CancellationToken,
         health: &Health,
-    ) -> Result<JoinHandle<()>, Error> {
+    ) -> Result<(), Error> {
         let mut tick = tokio::time::interval(Duration::from_secs(5));
+        let mut begin = pin!(begin.fuse());
         loop {
-            let ended = tokio::select! {
-                () = shutdown.cancelled() => {
-                    // What is being looked at is looked at to its end.
-                    if let Err(error) = tokio::time::timeout(LAST_LOOKS, self.looks).await {
-                        tracing::warn!(%error, "looks at pools are still under way");
-                    }
-                    return Ok(self.connections);
-                }
+            let (part, ended) = tokio::select! {
+                () = shutdown.cancelled() => break,
                 _ = tick.tick() => {
                     health.tick();
                     continue;
                 }
+                begun = &mut begin => {
+                    begun?;
+                    continue;
+                }
+                // Nothing is sent any more; why it was lost is why the process ends.
+                ended = &mut self.lease => ("keeping the lease", match ended {
+                    Ok(kept) => kept.map(Ok)?,
+                    Err(panic) => Err(panic),
+                }),
                 ended = &mut self.looks => ("looking after pools", ended),
                 ended = &mut self.following => ("following the clusters", ended),
                 ended = &mut self.labels => ("watching namespaces", ended),
                 ended = &mut self.connections => ("looking after connections", ended),
             };
             // All of them end on shutdown, and the order in which that is seen is chance.
-            if !shutdown.is_cancelled() {
-                return Err(Error::Ended {
-                    part: ended.0,
-                    source: ended.1.err(),
-                });
+            if shutdown.is_cancelled() {
+                break;
             }
-            return Ok(self.connections);
+            let source = ended.err();
+            return Err(Error::Ended { part, source });
         }
+        // What is being looked at is looked at to its end.
+        if !self.looks.is_finished()
+            && let Err(error) = tokio::time::timeout(LAST_LOOKS, &mut self.looks).await
+        {
+            tracing::warn!(%error, "looks at pools are still under way");
+        }
+        Ok(())
     }
 }
 
@@ -357,11 +431,31 @@ async fn look_after_pools(
     touched: impl futures::Stream<Item = Result<GuardedPool, watcher::Error>> + Send + 'static,
     objects: Store<GuardedPool>,
     triggers: impl futures::Stream<Item = ObjectRef<GuardedPool>> + Send + 'static,
+    begin: CancellationToken,
     shutdown: CancellationToken,
 ) {
+    let (mut touched, mut triggers) = (Box::pin(touched), Box::pin(triggers));
+    // Until then the store is kept, and nothing else: all of it is looked at first.
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = begin.cancelled() => break,
+            event = touched.next() => match event {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => tracing::warn!(error = chain(&error), "watching CephPools"),
+                None => return,
+            },
+            Some(_) = triggers.next() => {}
+        }
+    }
+    let known = objects.state();
+    let known = known
+        .iter()
+        .map(|object| ObjectRef::from_obj(object.as_ref()));
+    let known: Vec<_> = known.collect();
     let results = Controller::for_stream(touched, objects.clone())
         .with_config(Config::default().concurrency(CONCURRENCY))
-        .reconcile_on(triggers)
+        .reconcile_on(futures::stream::iter(known).chain(triggers))
         .graceful_shutdown_on(shutdown.cancelled_owned())
         .run(
             pool::reconcile,

@@ -20,7 +20,7 @@
 //! | [`controller`] | the Kubernetes side | all of the above |
 //! | [`cli`] | the commands of the binary | everything |
 //!
-//! `health`, `metrics` and `telemetry` stand beside the layers. A test reads
+//! `lease`, `health`, `metrics` and `telemetry` stand beside the layers. A test reads
 //! the `use` lines and fails when a layer reaches where it may not.
 
 pub mod api;
@@ -28,6 +28,7 @@ pub mod ceph;
 pub mod cli;
 pub mod controller;
 pub mod health;
+pub mod lease;
 pub mod metrics;
 pub mod monitor;
 pub mod request;

@@ -270,6 +270,11 @@ impl Metrics {
         self.0.levels.pools_from(Box::new(pools));
     }
 
+    /// Where it is asked for whether this replica is the one that acts. Called at each look: it must not block.
+    pub fn leader_from(&self, leads: impl Fn() -> bool + Send + Sync + 'static) {
+        self.0.levels.leader_from(Box::new(leads));
+    }
+
     /// Everything, as OpenMetrics text.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
@@ -309,6 +314,7 @@ const fn no_reply(error: &ClientError) -> &'static str {
         ClientError::TimedOut { .. } => "timed_out",
         ClientError::NotSent { .. } => "not_sent",
         ClientError::OtherCluster { .. } => "other_cluster",
+        ClientError::NotLeading { .. } => "not_leading",
         ClientError::Closed => "closed",
     }
 }

@@ -62,6 +62,12 @@ pub enum ClientError {
         /// The cluster that answered.
         answered: Fsid,
     },
+    /// This process may not change anything, or may not any more: the command was not sent.
+    #[error("{command:?} was not sent: another replica of the controller leads, or none does")]
+    NotLeading {
+        /// The command's prefix.
+        command: &'static str,
+    },
     /// The handle was closed before the command was sent: it was not executed.
     #[error("the session with the monitors is closed")]
     Closed,

@@ -1,5 +1,7 @@
 //! `poolwright run`: the controller, for as long as nobody ends it.
 
+mod leader;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use crate::telemetry::{self, LogFormat, TelemetryError};
 const DRAIN: Duration = Duration::from_secs(25);
 /// Threads that block inside a library do not hold up the end of the process for longer.
 const LAST_THREADS: Duration = Duration::from_secs(1);
+
 /// Run the controller
 ///
 /// Needs no option inside a Kubernetes cluster or with a kubeconfig. SIGTERM or SIGINT ends it: commands that are in
@@ -38,6 +41,9 @@ pub struct Arguments {
     /// makes them somebody else's.
     #[arg(long, value_name = "ID", value_parser = instance_id)]
     instance_id: Option<String>,
+
+    #[command(flatten)]
+    election: leader::Options,
 
     /// How log lines look; they go to stderr
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
@@ -57,6 +63,9 @@ pub enum RunError {
     /// The system gives no threads, or no signals.
     #[error("cannot start")]
     Start(#[source] io::Error),
+    /// The times of the election do not fit together.
+    #[error("--leader-elect: {0}")]
+    Election(String),
     /// The address is in use, or not this machine's.
     #[error("cannot serve on {address}")]
     Bind {
@@ -121,6 +130,7 @@ pub fn execute(arguments: Arguments) -> Result<u8, RunError> {
 /// Puts the parts together.
 async fn start(arguments: Arguments) -> Result<(), RunError> {
     let mut signals = Signals::new().map_err(RunError::Start)?;
+    let election = arguments.election.read().map_err(RunError::Election)?;
     let (metrics, health) = (Metrics::new(COMMIT), Health::new());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -144,6 +154,7 @@ async fn start(arguments: Arguments) -> Result<(), RunError> {
     let shutdown = CancellationToken::new();
     let settings = controller::Settings {
         instance_id: arguments.instance_id,
+        election,
         metrics,
         health: health.clone(),
     };

@@ -49,6 +49,7 @@ use super::connection_status::PoolUse;
 use super::registry::Registry;
 use super::registry::nudges::Nudges;
 use crate::api::v1alpha1::ClusterConnection;
+use crate::lease::Leadership;
 
 /// Under which name the controller writes objects.
 const FIELD_MANAGER: &str = "poolwright";
@@ -81,6 +82,8 @@ pub struct ConnectionContext {
     pub pool_uses: PoolUses,
     /// Opens clients: [`RadosOpener`].
     pub opener: Arc<dyn Opener>,
+    /// Whether objects are written: without it sessions and views are kept all the same, ready to be used.
+    pub leadership: Leadership,
 }
 
 impl fmt::Debug for ConnectionContext {
@@ -118,6 +121,7 @@ struct Shared {
     registry: Registry,
     pool_uses: PoolUses,
     opener: Arc<dyn Opener>,
+    leadership: Leadership,
     reader: Store<Guarded>,
     shutdown: CancellationToken,
     urgent: Arc<Nudges>,
@@ -137,6 +141,7 @@ pub async fn run(context: ConnectionContext, shutdown: CancellationToken) {
         registry,
         pool_uses,
         opener,
+        leadership,
     } = context;
     let (reader, writer) = reflector::store::<Guarded>();
     let shared = Arc::new(Shared {
@@ -144,6 +149,7 @@ pub async fn run(context: ConnectionContext, shutdown: CancellationToken) {
         registry,
         pool_uses,
         opener,
+        leadership,
         reader: reader.clone(),
         shutdown: shutdown.clone(),
         urgent: Arc::default(),
@@ -174,6 +180,7 @@ pub async fn run(context: ConnectionContext, shutdown: CancellationToken) {
             Arc::clone(&shared),
         );
     let mut results = pin!(results);
+    let mut gained = pin!(shared.leadership.gained().fuse());
     let mut sweep = interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -190,7 +197,11 @@ pub async fn run(context: ConnectionContext, shutdown: CancellationToken) {
             },
             _ = sweep.tick() => for name in shared.names() {
                 shared.forget_if_gone(&name);
-            }
+            },
+            // What was only looked at until now is written.
+            () = &mut gained => for object in shared.reader.state() {
+                shared.urgent.add(&object.name_any());
+            },
         }
     }
     shared.close_all().await;

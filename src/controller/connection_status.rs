@@ -124,6 +124,8 @@ pub struct Observation<'a> {
     pub uses: &'a [PoolUse],
     /// Private pools that nothing records, for long enough.
     pub leftovers: &'a [String],
+    /// The replica that acts, where they elect one.
+    pub leader: Option<&'a str>,
 }
 
 /// The status that follows. What cannot be seen now stays as it was seen last.
@@ -141,6 +143,7 @@ pub fn compute(
         view,
         uses,
         leftovers,
+        leader,
     } = *observation;
     let fsid = fsid
         .map(|fsid| fsid.as_str().to_owned())
@@ -172,7 +175,7 @@ pub fn compute(
         } else {
             kept.leftovers
         },
-        leader: old.leader.clone(),
+        leader: leader.map(str::to_owned),
     }
 }
 

@@ -55,11 +55,19 @@ pub(super) struct Levels(Arc<RwLock<Sources>>);
 
 #[derive(Default)]
 struct Sources {
+    leader: Option<Box<dyn Fn() -> bool + Send + Sync>>,
     views: Option<Source<ViewLevel>>,
     pools: Option<Source<PoolState>>,
 }
 
 impl Levels {
+    pub(super) fn leader_from(&self, leads: Box<dyn Fn() -> bool + Send + Sync>) {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .leader = Some(leads);
+    }
+
     pub(super) fn views_from(&self, views: Source<ViewLevel>) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).views = Some(views);
     }
@@ -78,6 +86,11 @@ impl fmt::Debug for Levels {
 impl Collector for Levels {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let sources = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(leads) = &sources.leader {
+            let help = "Whether this replica is the one that acts.";
+            let gauge = encoder.encode_descriptor("leader", help, None, MetricType::Gauge)?;
+            ConstGauge::new(i64::from(leads())).encode(gauge)?;
+        }
         if let Some(views) = &sources.views {
             let views = views();
             let epochs = views.iter().filter_map(|view| {

@@ -42,6 +42,7 @@ mod real {
     mod create;
     mod drift;
     mod kubectl;
+    mod leader;
     mod lifecycle;
     mod monitor;
     mod noop;

@@ -186,6 +186,7 @@ pub(super) fn problem_of(error: &ClientError, spec: &ClusterConnectionSpec) -> P
         ClientError::Unreachable(_)
         | ClientError::TimedOut { .. }
         | ClientError::NotSent { .. }
+        | ClientError::NotLeading { .. }
         | ClientError::Closed => (
             Reason::Unreachable,
             format!(

@@ -1,4 +1,5 @@
-//! What is written to a `ClusterConnection`: its finalizer and its status, each over the version that was read.
+//! What is written to a `ClusterConnection`: its finalizer and its status, each over the version that was read, and only
+//! by the replica that acts.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -34,6 +35,9 @@ impl Shared {
         slot: &mut Slot,
         held: bool,
     ) -> Result<Option<Instant>, Error> {
+        if !self.leadership.holds() {
+            return Ok(None);
+        }
         let present = has_finalizer(meta);
         if held {
             slot.unheld_since = None;
@@ -60,7 +64,7 @@ impl Shared {
 
     /// Takes the finalizer off.
     pub(super) async fn release(&self, meta: &ObjectMeta, slot: &mut Slot) -> Result<(), Error> {
-        if !has_finalizer(meta) {
+        if !has_finalizer(meta) || !self.leadership.holds() {
             return Ok(());
         }
         let others = meta
@@ -106,6 +110,9 @@ impl Shared {
         standing: &Standing,
         uses: &[PoolUse],
     ) -> Result<Option<Instant>, Error> {
+        if !self.leadership.holds() {
+            return Ok(None);
+        }
         let now = Instant::now();
         let session = slot.live.as_ref().map(|live| live.session.clone());
         let view = session
@@ -135,6 +142,7 @@ impl Shared {
             view: view.as_deref(),
             uses,
             leftovers: &left,
+            leader: self.leadership.identity(),
         };
         let new = compute(&old, &observation, &Time(Timestamp::now()));
         let since_last = now.saturating_duration_since(slot.last_write);
@@ -179,6 +187,9 @@ impl Shared {
             ),
         );
         self.give_up(name, slot, &problem);
+        if !self.leadership.holds() {
+            return Ok(Action::await_change());
+        }
         let old = slot.reported.clone().unwrap_or_default();
         let standing = Standing::Failed(problem);
         let observation = Observation {
@@ -190,6 +201,7 @@ impl Shared {
             view: None,
             uses: &[],
             leftovers: &[],
+            leader: self.leadership.identity(),
         };
         let new = compute(&old, &observation, &Time(Timestamp::now()));
         if new.conditions == old.conditions {

@@ -14,6 +14,8 @@ const LAYERS: &[(&str, &str)] = &[
     ("telemetry", "telemetry"),
     ("health", "health"),
     ("metrics", "metrics"),
+    ("lease", "lease"),
+    ("lease::candidate", "election"),
     ("controller", "controller"),
     ("controller::status", "judgement"),
     ("controller::record", "judgement"),
@@ -79,16 +81,27 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "judgement",
             "metrics",
             "health",
+            "lease",
         ],
     ),
     ("metrics", &["api", "data", "door"]),
     ("health", &["metrics"]),
+    ("lease", &["election"]),
+    ("election", &[]),
     ("telemetry", &[]),
     ("main", &["cli"]),
 ];
 
 /// Layers without I/O, tasks, clock and randomness: those come in as arguments.
-const PURE: &[&str] = &["api", "data", "door", "simulated", "planning", "judgement"];
+const PURE: &[&str] = &[
+    "api",
+    "data",
+    "door",
+    "simulated",
+    "planning",
+    "judgement",
+    "election",
+];
 
 /// What brings them in.
 const IMPURE: &[&[&str]] = &[
@@ -147,6 +160,8 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("axum", &["health"]),
     ("prometheus_client", &["metrics"]),
     ("tracing_subscriber", &["telemetry"]),
+    ("tower", &["controller::fence"]),
+    ("http", &["controller::fence"]),
 ];
 
 /// Longer files hold more than one thing.

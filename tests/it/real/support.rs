@@ -26,6 +26,7 @@
 //! | by hand, fast | [`Case::hand`], [`Case::hand_all`] (one round) |
 //! | what it cost | [`World::api_writes`], [`World::controller_metrics`], [`World::commands`] |
 //! | the controller's life | [`World::kill_controller`], [`World::start_controller`] |
+//! | several replicas | [`World::running`], [`World::another_controller`], each a [`Controller`] |
 //!
 //! Waits are on conditions, with limits for a busy machine; nothing sleeps for luck. What a
 //! shared case leaves behind is small and has its own names, so nothing has to be cleaned up.
@@ -48,6 +49,7 @@ use tokio::time::timeout;
 pub(crate) use self::case::{Case, condition, pools_of, rounds};
 pub(crate) use self::ceph::{CAPS, Ceph};
 pub(crate) use self::control_plane::ControlPlane;
+pub(crate) use self::controller::Controller;
 pub(crate) use self::world::{Own, World};
 
 /// Long enough for anything that should happen at once, on a machine that runs many tests at once.

@@ -1,5 +1,6 @@
 //! The controller as a process.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -110,6 +111,32 @@ impl Controller {
                 .expect("no panic")
                 .recv_timeout(Duration::from_secs(20));
         }
+    }
+
+    /// Sends it a signal, by name.
+    pub(crate) fn signal(&self, name: &str) {
+        assert_eq!(self.ended(), None, "it has ended already");
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.pid.to_string()])
+            .status();
+        assert!(sent.expect("kill").success(), "SIG{name} was sent");
+    }
+
+    /// How it ended, when it has.
+    pub(crate) fn ended(&self) -> Option<String> {
+        self.ended.lock().expect("no panic").clone()
+    }
+
+    /// Its metrics: each line's name with its labels, and its value.
+    pub(crate) async fn metrics(&self) -> Result<BTreeMap<String, f64>, String> {
+        let (status, text) = self.get("/metrics").await?;
+        assert_eq!(status, 200, "{text}");
+        let lines = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.rsplit_once(' '))
+            .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
+        Ok(lines.collect())
     }
 
     /// A request to its HTTP server: status and body.

@@ -201,6 +201,15 @@ impl World {
         *self.controller.lock().expect("no panic") = Some(Arc::new(controller));
     }
 
+    /// Starts another replica beside it, and waits until it is ready. It writes into the same log.
+    pub(crate) async fn another_controller(&self, number: u16) -> Arc<Controller> {
+        let start = Start {
+            port: self.plane.port(number),
+            ..self.start.clone()
+        };
+        Arc::new(Controller::start(&start).await)
+    }
+
     /// Writes to objects of our three kinds since the API server started, whoever made them: from
     /// the API server's own `apiserver_request_total`, status and dry runs included.
     pub(crate) async fn api_writes(&self, client: &Client) -> u64 {
@@ -239,13 +248,7 @@ impl World {
     /// The controller's metrics: each line's name with its labels, and its value.
     pub(crate) async fn controller_metrics(&self) -> BTreeMap<String, f64> {
         let controller = self.running().expect("the controller runs");
-        let (status, text) = controller.get("/metrics").await.expect("its metrics");
-        assert_eq!(status, 200, "{text}");
-        text.lines()
-            .filter(|line| !line.starts_with('#'))
-            .filter_map(|line| line.rsplit_once(' '))
-            .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
-            .collect()
+        controller.metrics().await.expect("its metrics")
     }
 
     /// How many commands the controller has sent, by prefix, whatever the answer.
@@ -286,7 +289,8 @@ impl World {
         tail(&self.start.log, lines, name)
     }
 
-    fn running(&self) -> Option<Arc<Controller>> {
+    /// The controller, while it runs.
+    pub(crate) fn running(&self) -> Option<Arc<Controller>> {
         self.controller.lock().expect("no panic").clone()
     }
 }
