@@ -29,41 +29,30 @@ pub mod registry;
 pub mod requests;
 pub mod status;
 mod triggers;
+mod watch;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::PartialObjectMeta;
-use kube::runtime::controller::{Config, Controller, Error as ControllerError};
-use kube::runtime::events::Reporter;
-use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::reflector::Store;
 use kube::{Api, Client, Config as ClientConfig, ResourceExt};
-use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use self::connection::{ConnectionContext, Desired, Opened, Opener, RadosOpener};
+use self::connection::ConnectionContext;
 use self::connection_status::PoolUse;
-use self::fence::FencedClient;
+use self::fence::DoorOpener;
 use self::pools::{GuardedPool, Pools};
-use self::registry::Registry;
 use crate::api::crd::Kind;
-use crate::ceph::client::ClientError;
 use crate::health::Health;
 use crate::lease::{Election, Leadership, Lost};
 use crate::metrics::Metrics;
-use crate::metrics::client::CountingClient;
-use crate::request::collection::RequestCollection;
-use crate::request::work::PoolKey;
 
-/// How many looks at pools go on at once; each may write to the API server.
-const CONCURRENCY: u16 = 32;
 /// How long runs may take to come to the end of their round when the program ends.
 const DRAIN: Duration = Duration::from_secs(12);
 /// How long what is being looked at may take then; all these limits together are less than what the process has.
@@ -166,7 +155,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let runs = CancellationToken::new();
     let sessions = CancellationToken::new();
     let leave = CancellationToken::new();
-    let watching = watch_pools(&client, instance, &settings, &runs, &shutdown);
+    let watching = watch::pools(&client, instance, &settings, &runs, &shutdown);
     // The connections have to know all pools: a new session must not be behind the epochs they record.
     match or_shutdown(
         tokio::time::timeout(FIRST_LIST, watching.listed()),
@@ -196,16 +185,16 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     ));
     // Only who could act wants to.
     let election = settings.election.unwrap_or_default();
-    let lease = tokio::spawn(leadership.clone().keep(leases, election, leave.clone()));
+    let keeping = tokio::spawn(leadership.clone().keep(leases, election, leave.clone()));
     let mut parts = Parts {
         looks: watching.looks,
         following: watching.following,
         labels: watching.labels,
         connections,
-        lease,
+        lease: keeping,
     };
-    let begin = take_over(&leadership, &pools, &watching.begin);
-    let gone_on = parts.go_on(begin, &shutdown, &settings.health).await;
+    let take_over = take_over(&leadership, &pools, &watching.begin);
+    let gone_on = parts.go_on(take_over, &shutdown, &settings.health).await;
     // Looks end first, then the runs come to the end of their round, then another replica may act, then the sessions
     // are closed.
     runs.cancel();
@@ -252,123 +241,6 @@ async fn take_over(
     Ok(())
 }
 
-/// The watches of pools and namespaces, and what follows from them.
-struct Watching {
-    pools: Arc<Pools>,
-    looks: JoinHandle<()>,
-    following: JoinHandle<()>,
-    labels: JoinHandle<()>,
-    all_pools: CancellationToken,
-    all_namespaces: CancellationToken,
-    /// Has the pools looked at.
-    begin: CancellationToken,
-}
-
-impl Watching {
-    /// Ends when the first lists are complete.
-    async fn listed(&self) {
-        self.all_pools.cancelled().await;
-        self.all_namespaces.cancelled().await;
-    }
-}
-
-/// Begins to watch. Pools are looked at when `begin` is cancelled.
-fn watch_pools(
-    client: &Client,
-    instance: String,
-    settings: &Settings,
-    runs: &CancellationToken,
-    shutdown: &CancellationToken,
-) -> Watching {
-    let registry = Registry::new();
-    let (ended, ended_runs) = mpsc::unbounded_channel::<PoolKey>();
-    let (objects, writer) = reflector::store::<GuardedPool>();
-    let watch = watcher(
-        Api::<GuardedPool>::all(client.clone()),
-        watcher::Config::default().any_semantic(),
-    )
-    .modify(|object| object.managed_fields_mut().clear());
-    let nudged = registry.clone();
-    let all_pools = CancellationToken::new();
-    let touched = reflector::reflector(writer, watch)
-        .default_backoff()
-        .inspect(first_list(all_pools.clone()))
-        .touched_objects()
-        .inspect(move |object| {
-            if let Ok(object) = object
-                && let Ok(pool) = &object.0
-            {
-                nudged.nudge(&pool.spec.connection_ref.name);
-            }
-        });
-    let all_namespaces = CancellationToken::new();
-    let (urgent, triggers) = triggers::channel();
-    let relabelled = triggers::relabelled(objects.clone(), urgent.clone());
-    let (namespaces, labels) =
-        watch_namespaces(client, shutdown, all_namespaces.clone(), relabelled);
-    levels::connect(&settings.metrics, registry.clone(), objects.clone());
-    let reporter = Reporter {
-        controller: "poolwright".to_owned(),
-        instance: std::env::var("POD_NAME").ok(),
-    };
-    let pools = Arc::new(Pools::new(
-        client.clone(),
-        registry,
-        RequestCollection::new(ended, runs.clone()),
-        objects.clone(),
-        namespaces,
-        instance,
-        reporter,
-        settings.metrics.clone(),
-    ));
-    let following = tokio::spawn(triggers::follow(
-        Arc::clone(&pools),
-        ended_runs,
-        urgent,
-        shutdown.clone(),
-    ));
-    let begin = CancellationToken::new();
-    let looks = tokio::spawn(look_after_pools(
-        Arc::clone(&pools),
-        touched,
-        objects,
-        triggers,
-        begin.clone(),
-        shutdown.clone(),
-    ));
-    Watching {
-        pools,
-        looks,
-        following,
-        labels,
-        all_pools,
-        all_namespaces,
-        begin,
-    }
-}
-
-/// Opens clients of librados that ask before they change something, and whose commands are counted.
-#[derive(Debug)]
-struct DoorOpener {
-    metrics: Metrics,
-    leadership: Leadership,
-}
-
-#[async_trait]
-impl Opener for DoorOpener {
-    async fn open(&self, desired: &Desired) -> Result<Opened, ClientError> {
-        let opened = RadosOpener.open(desired).await?;
-        let counted = CountingClient::new(opened.client, self.metrics.clone());
-        Ok(Opened {
-            client: Arc::new(FencedClient {
-                inner: Arc::new(counted),
-                leadership: self.leadership.clone(),
-            }),
-            close: opened.close,
-        })
-    }
-}
-
 /// The tasks of the controller. One that ends early ends the process.
 struct Parts {
     looks: JoinHandle<()>,
@@ -382,12 +254,12 @@ impl Parts {
     /// Until `shutdown`; what has to end later goes on.
     async fn go_on(
         &mut self,
-        begin: impl Future<Output = Result<(), Error>>,
+        take_over: impl Future<Output = Result<(), Error>>,
         shutdown: &CancellationToken,
         health: &Health,
     ) -> Result<(), Error> {
         let mut tick = tokio::time::interval(Duration::from_secs(5));
-        let mut begin = pin!(begin.fuse());
+        let mut take_over = pin!(take_over.fuse());
         loop {
             let (part, ended) = tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -395,8 +267,8 @@ impl Parts {
                     health.tick();
                     continue;
                 }
-                begun = &mut begin => {
-                    begun?;
+                done = &mut take_over => {
+                    done?;
                     continue;
                 }
                 // Nothing is sent any more; why it was lost is why the process ends.
@@ -424,106 +296,6 @@ impl Parts {
         }
         Ok(())
     }
-}
-
-async fn look_after_pools(
-    pools: Arc<Pools>,
-    touched: impl futures::Stream<Item = Result<GuardedPool, watcher::Error>> + Send + 'static,
-    objects: Store<GuardedPool>,
-    triggers: impl futures::Stream<Item = ObjectRef<GuardedPool>> + Send + 'static,
-    begin: CancellationToken,
-    shutdown: CancellationToken,
-) {
-    let (mut touched, mut triggers) = (Box::pin(touched), Box::pin(triggers));
-    // Until then the store is kept, and nothing else: all of it is looked at first.
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = begin.cancelled() => break,
-            event = touched.next() => match event {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => tracing::warn!(error = chain(&error), "watching CephPools"),
-                None => return,
-            },
-            Some(_) = triggers.next() => {}
-        }
-    }
-    let known = objects.state();
-    let known = known
-        .iter()
-        .map(|object| ObjectRef::from_obj(object.as_ref()));
-    let known: Vec<_> = known.collect();
-    let results = Controller::for_stream(touched, objects.clone())
-        .with_config(Config::default().concurrency(CONCURRENCY))
-        .reconcile_on(futures::stream::iter(known).chain(triggers))
-        .graceful_shutdown_on(shutdown.cancelled_owned())
-        .run(
-            pool::reconcile,
-            |object, error, pools| pool::again_after_error(&object, error, &pools),
-            Arc::clone(&pools),
-        );
-    let mut results = pin!(results);
-    while let Some(result) = results.next().await {
-        match result {
-            Ok((pool, _)) => tracing::trace!(%pool, "looked at"),
-            Err(ControllerError::ObjectNotFound(gone)) => {
-                let gone: ObjectRef<GuardedPool> = ObjectRef::new(&gone.name)
-                    .within(gone.namespace.as_deref().unwrap_or_default());
-                let left = objects.get(&gone).and_then(|object| object.uid());
-                pools.forget(&gone, left.as_deref());
-            }
-            // Told already, with the object's name, by the error policy.
-            Err(ControllerError::ReconcilerFailed(..)) => {}
-            Err(error) => tracing::warn!(error = chain(&error), "looking after pools"),
-        }
-    }
-}
-
-/// Tells when the first list is in the store.
-///
-/// `Store::wait_until_ready` wakes only the last of several that wait, and the controller waits too.
-fn first_list<K>(
-    complete: CancellationToken,
-) -> impl FnMut(&Result<watcher::Event<K>, watcher::Error>) {
-    move |event| {
-        if let Ok(watcher::Event::InitDone) = event {
-            complete.cancel();
-        }
-    }
-}
-
-/// Keeps the labels of all namespaces, for grants by selector.
-fn watch_namespaces(
-    client: &Client,
-    shutdown: &CancellationToken,
-    complete: CancellationToken,
-    mut relabelled: impl FnMut(&PartialObjectMeta<Namespace>) + Send + 'static,
-) -> (Store<PartialObjectMeta<Namespace>>, JoinHandle<()>) {
-    let (reader, writer) = reflector::store::<PartialObjectMeta<Namespace>>();
-    let api = Api::<PartialObjectMeta<Namespace>>::all(client.clone());
-    let watch = watcher(api, watcher::Config::default().any_semantic()).modify(|object| {
-        object.managed_fields_mut().clear();
-        object.annotations_mut().clear();
-    });
-    let stream = reflector::reflector(writer, watch)
-        .default_backoff()
-        .inspect(first_list(complete))
-        .touched_objects();
-    let shutdown = shutdown.clone();
-    let task = tokio::spawn(async move {
-        let mut stream = pin!(stream);
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                event = stream.next() => match event {
-                    Some(Ok(namespace)) => relabelled(&namespace),
-                    Some(Err(error)) => tracing::warn!(error = chain(&error), "watching namespaces"),
-                    None => return,
-                },
-            }
-        }
-    });
-    (reader, task)
 }
 
 /// What connections want to know about the pools that refer to them.

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -295,24 +295,14 @@ impl LeaseFile {
             holder_identity: Some(draft.holder),
             ..before.cloned().unwrap_or_default()
         };
-        match &self.newest {
-            Some(lease) => {
-                let mut lease = lease.clone();
-                lease.spec = Some(spec);
-                lease.metadata.managed_fields = None;
-                self.api.replace(NAME, &parameters, &lease).await
-            }
-            None => {
-                let metadata = ObjectMeta {
-                    name: Some(NAME.to_owned()),
-                    ..ObjectMeta::default()
-                };
-                let lease = Lease {
-                    metadata,
-                    spec: Some(spec),
-                };
-                self.api.create(&parameters, &lease).await
-            }
+        let mut lease = self.newest.clone().unwrap_or_default();
+        lease.spec = Some(spec);
+        lease.metadata.name = Some(NAME.to_owned());
+        lease.metadata.managed_fields = None;
+        if self.newest.is_some() {
+            self.api.replace(NAME, &parameters, &lease).await
+        } else {
+            self.api.create(&parameters, &lease).await
         }
     }
 }

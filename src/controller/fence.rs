@@ -12,12 +12,15 @@ use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
 use tower::filter::FilterLayer;
 
+use super::connection::{Desired, Opened, Opener, RadosOpener};
 use crate::ceph::client::{ClientError, MonClient, Reply};
 use crate::ceph::command::MonCommand;
 use crate::ceph::contents::Contents;
 use crate::ceph::osd_map::{OsdMap, Pool};
 use crate::ceph::types::Fsid;
 use crate::lease::Leadership;
+use crate::metrics::Metrics;
+use crate::metrics::client::CountingClient;
 
 /// This replica does not lead.
 #[derive(Debug, thiserror::Error)]
@@ -39,11 +42,9 @@ pub(super) fn client(config: Config, leadership: &Leadership) -> Result<Client, 
 
 /// A client of the monitors that reads, and changes something while this replica leads.
 #[derive(Debug)]
-pub(super) struct FencedClient {
-    /// Sends the commands.
-    pub(super) inner: Arc<dyn MonClient>,
-    /// Whether it may.
-    pub(super) leadership: Leadership,
+struct FencedClient {
+    inner: Arc<dyn MonClient>,
+    leadership: Leadership,
 }
 
 impl FencedClient {
@@ -87,5 +88,29 @@ impl MonClient for FencedClient {
 
     async fn contents(&self, pool: &Pool, map: &OsdMap, deadline: Duration) -> Contents {
         self.inner.contents(pool, map, deadline).await
+    }
+}
+
+/// Opens clients of librados that ask before they change something, and whose commands are counted.
+#[derive(Debug)]
+pub(super) struct DoorOpener {
+    /// Counts.
+    pub(super) metrics: Metrics,
+    /// Whether it may.
+    pub(super) leadership: Leadership,
+}
+
+#[async_trait]
+impl Opener for DoorOpener {
+    async fn open(&self, desired: &Desired) -> Result<Opened, ClientError> {
+        let opened = RadosOpener.open(desired).await?;
+        let counted = CountingClient::new(opened.client, self.metrics.clone());
+        Ok(Opened {
+            client: Arc::new(FencedClient {
+                inner: Arc::new(counted),
+                leadership: self.leadership.clone(),
+            }),
+            close: opened.close,
+        })
     }
 }

@@ -18,32 +18,32 @@ pub(super) struct Options {
     leader_elect: bool,
 
     /// Namespace of the Lease [default: $POD_NAMESPACE, else that of the service account or of the kubeconfig]
-    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
-    leader_elect_namespace: Option<String>,
+    #[arg(
+        long = "leader-elect-namespace",
+        value_name = "NAMESPACE",
+        env = "POD_NAMESPACE"
+    )]
+    namespace: Option<String>,
 
     /// How long the others wait for the leader to renew its lease
-    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = read)]
-    leader_elect_lease_duration: Duration,
+    #[arg(long = "leader-elect-lease-duration", value_name = "DURATION", default_value = "15s", value_parser = read)]
+    lease_duration: Duration,
 
     /// After how long without a renewal the leader acts no more, and ends
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = read)]
-    leader_elect_renew_deadline: Duration,
+    #[arg(long = "leader-elect-renew-deadline", value_name = "DURATION", default_value = "10s", value_parser = read)]
+    renew_deadline: Duration,
 
     /// How often the leader renews its lease, and the others look at it
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = read)]
-    leader_elect_retry_period: Duration,
+    #[arg(long = "leader-elect-retry-period", value_name = "DURATION", default_value = "2s", value_parser = read)]
+    retry_period: Duration,
 }
 
 impl Options {
     /// What is asked for, if it fits together.
     pub(super) fn read(self) -> Result<Option<Election>, String> {
-        let timing = Timing::new(
-            self.leader_elect_lease_duration,
-            self.leader_elect_renew_deadline,
-            self.leader_elect_retry_period,
-        )?;
+        let timing = Timing::new(self.lease_duration, self.renew_deadline, self.retry_period)?;
         // A variable that is set to nothing says nothing.
-        let namespace = self.leader_elect_namespace.filter(|name| !name.is_empty());
+        let namespace = self.namespace.filter(|name| !name.is_empty());
         Ok(self.leader_elect.then_some(Election { namespace, timing }))
     }
 }
