@@ -114,3 +114,115 @@ impl Opener for DoorOpener {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use kube::Api;
+    use kube::api::{DeleteParams, Patch, PatchParams};
+
+    use super::*;
+    use crate::api::v1alpha1::ClusterConnection;
+    use crate::ceph::types::PoolName;
+
+    const DEADLINE: Duration = Duration::from_secs(1);
+
+    /// Answers everything, and counts.
+    #[derive(Debug)]
+    struct Monitors(Fsid, AtomicUsize);
+
+    #[async_trait]
+    impl MonClient for Monitors {
+        fn fsid(&self) -> &Fsid {
+            &self.0
+        }
+
+        async fn send(&self, _: &MonCommand, _: Duration) -> Result<Reply, ClientError> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Ok(Reply {
+                code: 0,
+                text: String::new(),
+                body: Vec::new(),
+            })
+        }
+
+        async fn send_alone(
+            &self,
+            command: &MonCommand,
+            _: Duration,
+        ) -> Result<Reply, ClientError> {
+            self.send(command, DEADLINE).await
+        }
+
+        async fn contents(&self, _: &Pool, _: &OsdMap, _: Duration) -> Contents {
+            Contents::Unknown("nobody looked".to_owned())
+        }
+    }
+
+    /// Reads pass, changes only from the one that leads, whichever way they go.
+    #[tokio::test]
+    async fn monitors() {
+        let remove = MonCommand::PoolRemove {
+            pool: PoolName::new("p"),
+        };
+        for (leadership, leads) in [
+            (Leadership::candidate(), false),
+            (Leadership::alone(), true),
+        ] {
+            let inner = Arc::new(Monitors(Fsid::new("f"), AtomicUsize::new(0)));
+            let client = FencedClient {
+                inner: inner.clone(),
+                leadership,
+            };
+            let read = MonCommand::OsdStat;
+            assert!(client.send(&read, DEADLINE).await.is_ok());
+            assert!(client.read_after_changes(&read, DEADLINE).await.is_ok());
+            assert_eq!(inner.1.load(Ordering::Relaxed), 2);
+            let refused = Err(ClientError::NotLeading {
+                command: "osd pool rm",
+            });
+            for answer in [
+                client.send(&remove, DEADLINE).await,
+                client.send_alone(&remove, DEADLINE).await,
+                client.read_after_changes(&remove, DEADLINE).await,
+            ] {
+                assert!(
+                    if leads {
+                        answer.is_ok()
+                    } else {
+                        answer == refused
+                    },
+                    "{answer:?}"
+                );
+            }
+            let reached = if leads { 5 } else { 2 };
+            assert_eq!(inner.1.load(Ordering::Relaxed), reached);
+        }
+    }
+
+    /// What is not a read does not even try to reach the API server, from one that does not lead.
+    #[tokio::test]
+    async fn api_server() {
+        // Nobody listens there.
+        let config = Config::new("http://127.0.0.1:9".parse().expect("an address"));
+        for (leadership, leads) in [
+            (Leadership::candidate(), false),
+            (Leadership::alone(), true),
+        ] {
+            let client = client(config.clone(), &leadership).expect("a client");
+            let api: Api<ClusterConnection> = Api::all(client);
+            let refused = |error: kube::Error| {
+                super::super::chain(&error).contains("another replica of the controller leads")
+            };
+            let patch = Patch::Merge(serde_json::json!({}));
+            let parameters = PatchParams::default();
+            let read = api.get("main").await.expect_err("nobody answers");
+            let patched = api.patch("main", &parameters, &patch).await;
+            let deleted = api.delete("main", &DeleteParams::default()).await;
+            assert!(!refused(read));
+            assert_eq!(refused(patched.expect_err("nobody answers")), !leads);
+            assert_eq!(refused(deleted.expect_err("nobody answers")), !leads);
+        }
+    }
+}

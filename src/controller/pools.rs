@@ -250,7 +250,7 @@ impl Pools {
         for request in requests::unfinished(&self.client).await? {
             let pool = &request.spec.pool_ref;
             let namespace = request.namespace().unwrap_or_default();
-            if self.exists(&namespace, pool) {
+            if self.exists(&namespace, pool) || self.lives(&namespace, pool).await? {
                 left.entry(pool.uid.clone()).or_default().push(request);
             } else {
                 requests::fail_orphan(&self.client, &request, Timestamp::now()).await;
@@ -265,6 +265,13 @@ impl Pools {
             .objects
             .get(&ObjectRef::new(&pool.name).within(namespace));
         object.is_some_and(|object| object.uid().as_deref() == Some(pool.uid.as_str()))
+    }
+
+    /// The same by the API server itself: what a replica that stood by knows may be behind.
+    async fn lives(&self, namespace: &str, pool: &PoolReference) -> Result<bool, kube::Error> {
+        let api: Api<CephPool> = Api::namespaced(self.client.clone(), namespace);
+        let found = api.get_metadata_opt(&pool.name).await?;
+        Ok(found.is_some_and(|found| found.uid().as_deref() == Some(pool.uid.as_str())))
     }
 
     /// The owner that the mark of an object's pool names.

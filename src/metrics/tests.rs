@@ -77,6 +77,19 @@ fn levels() {
             "poolwright_pools{state=\"drifted\"} 0",
         ]
     );
+    assert!(lines(&metrics, "poolwright_leader").is_empty());
+    let leads = Arc::new(Mutex::new(false));
+    let source = Arc::clone(&leads);
+    metrics.leader_from(move || *source.lock().expect("a flag"));
+    assert_eq!(
+        lines(&metrics, "poolwright_leader"),
+        ["poolwright_leader 0"]
+    );
+    *leads.lock().expect("a flag") = true;
+    assert_eq!(
+        lines(&metrics, "poolwright_leader"),
+        ["poolwright_leader 1"]
+    );
     metrics.views_from(|| {
         let view = |name: &str, epoch, age| ViewLevel {
             connection: name.into(),

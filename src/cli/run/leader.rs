@@ -17,7 +17,7 @@ pub(super) struct Options {
     #[arg(long)]
     leader_elect: bool,
 
-    /// Namespace of the Lease [default: $POD_NAMESPACE, else that of the service account or of the kubeconfig]
+    /// Namespace of the Lease [default: that of the service account or of the kubeconfig]
     #[arg(
         long = "leader-elect-namespace",
         value_name = "NAMESPACE",
