@@ -12,6 +12,7 @@
 //! process are open only while it is held (`fence`).
 
 pub mod backoff;
+mod cancels;
 pub mod connection;
 pub mod connection_status;
 mod events;

@@ -137,7 +137,7 @@ fn all(pools: &Pools, urgent: &Urgent, wanted: impl Fn(&CephPool) -> bool) {
     }
 }
 
-fn send(urgent: &Urgent, namespace: &str, name: &str) {
+pub(super) fn send(urgent: &Urgent, namespace: &str, name: &str) {
     // Nobody listens any more only when the controller ends.
     let _ = urgent.send(ObjectRef::new(name).within(namespace));
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pools::{GuardedPool, Pools};
 use super::registry::Registry;
-use super::{Settings, chain, levels, pool, triggers};
+use super::{Settings, cancels, chain, levels, pool, triggers};
 use crate::request::collection::RequestCollection;
 use crate::request::work::PoolKey;
 
@@ -91,6 +91,12 @@ pub(super) fn pools(
         instance,
         reporter,
         settings.metrics.clone(),
+    ));
+    tokio::spawn(cancels::watch(
+        client.clone(),
+        Arc::clone(&pools),
+        urgent.clone(),
+        shutdown.clone(),
     ));
     let following = tokio::spawn(triggers::follow(
         Arc::clone(&pools),

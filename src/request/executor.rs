@@ -209,6 +209,9 @@ fn plan(
     let Some(newest) = state.wish.clone() else {
         return Err(RunEnd::Moved("there is no wish any more".into()));
     };
+    if access.aim == Aim::Keep && state.cancelled == Some(newest.generation) {
+        return Err(RunEnd::Moved("its request was cancelled".into()));
+    }
     if newest.observe {
         return Err(RunEnd::Moved("management is Observe now".into()));
     }

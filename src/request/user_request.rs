@@ -305,6 +305,14 @@ impl UserRequest {
         }
     }
 
+    /// A person cancelled it: what was sent stays sent.
+    pub fn cancel(&mut self, now: Timestamp) {
+        if !self.is_complete() {
+            let words = "cancelled by the annotation poolwright.dev/cancel; what was sent before is not taken back";
+            self.end(Outcome::Cancelled, Some(words.to_owned()), now);
+        }
+    }
+
     /// How far it is, in percent.
     pub fn percent(&self) -> i32 {
         if self.is_complete() {

@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 use super::rejection::Rejection;
 use super::user_request::{Observation, UserRequest};
 use super::wish::{Record, Wish};
-use crate::api::v1alpha1::RequestState;
+use crate::api::v1alpha1::{Operation, RequestState};
 
 /// The object a pool's work belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +51,10 @@ pub struct State {
     pub rejections: Vec<Rejection>,
     /// Who else changes its fields.
     pub contest: Contest,
+    /// The generation that a person cancelled: nothing more is sent for it.
+    pub cancelled: Option<i64>,
+    /// Requests that were cancelled before it was known whose they are.
+    pub cancel_asked: BTreeSet<String>,
 }
 
 impl PoolWork {
@@ -79,6 +83,27 @@ impl State {
             .iter()
             .filter(|request| !request.is_complete());
         open.map(|request| request.id.clone()).collect()
+    }
+
+    /// A person cancels a request. Says whether that is news.
+    pub fn cancel(&mut self, id: &str) -> bool {
+        self.cancel_asked.insert(id.to_owned()) && self.heed_cancels()
+    }
+
+    /// Stops the generations whose open requests were cancelled; a removal goes on. Says whether one was stopped.
+    pub fn heed_cancels(&mut self) -> bool {
+        let asked = &self.cancel_asked;
+        let newest = self.requests.iter().rev().find(|request| {
+            !request.is_complete()
+                && request.operation != Operation::Delete
+                && asked.contains(&request.id)
+        });
+        let Some(generation) = newest.map(|request| request.generation) else {
+            return false;
+        };
+        let news = self.cancelled != Some(generation);
+        self.cancelled = Some(generation);
+        news
     }
 
     /// The newest request, open or just ended.

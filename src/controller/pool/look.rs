@@ -114,24 +114,8 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
         pool_name: Some(wish.pool.to_string()),
         ..Look::at(Standing::Working, spread(resync, key))
     };
-    if is_paused(object) {
-        return Look {
-            standing: Standing::Paused,
-            plan: Some(plan),
-            ..base
-        };
-    }
-    if wish.observe {
-        let standing = if plan.in_sync() {
-            in_sync(&view, None)
-        } else {
-            Standing::Differs
-        };
-        return Look {
-            standing,
-            plan: Some(plan),
-            ..base
-        };
+    if is_paused(object) || wish.observe {
+        return only_looked_at(object, &view, plan, base);
     }
     if let Err(refusal) = may(subject, &session, &wish, &plan) {
         return not_granted(work, refusal, base);
@@ -143,6 +127,9 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
             .map(|pool| view.map().identity(pool)),
         ..base
     };
+    if let Some(look) = cancelled(work, &wish, &plan, &base, now) {
+        return look;
+    }
     let record = learn(work, &wish, &plan);
     let wish = Wish {
         record: record.clone(),
@@ -195,6 +182,60 @@ fn not_granted(work: &PoolWork, refusal: Refusal, base: Look) -> Look {
         standing: Standing::Refused(vec![refusal]),
         ..base
     }
+}
+
+/// Nothing is sent: people asked for that.
+fn only_looked_at(object: &CephPool, view: &ClusterView, plan: Plan, base: Look) -> Look {
+    let standing = if is_paused(object) {
+        Standing::Paused
+    } else if plan.in_sync() {
+        in_sync(view, None)
+    } else {
+        Standing::Differs
+    };
+    Look {
+        standing,
+        plan: Some(plan),
+        ..base
+    }
+}
+
+/// A person has cancelled what is left to do for this generation.
+fn cancelled(
+    work: &PoolWork,
+    wish: &Wish,
+    plan: &Plan,
+    base: &Look,
+    now: Timestamp,
+) -> Option<Look> {
+    let mut state = work.state();
+    state.heed_cancels();
+    if state.cancelled != Some(wish.generation) || state.running {
+        return None;
+    }
+    let requests = state.requests.iter_mut();
+    for request in requests.filter(|request| request.generation == wish.generation) {
+        request.cancel(now);
+    }
+    if plan.in_sync() {
+        // It only waited for something that happens by itself.
+        return None;
+    }
+    let refusal = Refusal::new(
+        Reason::Cancelled,
+        None,
+        "the request was cancelled, so nothing more is sent for this generation; change the spec, or set the annotation \
+         poolwright.dev/reconcile-requested-at, to try again",
+    );
+    Some(Look {
+        standing: Standing::Refused(vec![refusal]),
+        plan: Some(plan.clone()),
+        record: state.record.clone(),
+        requeue: base.requeue,
+        seen: base.seen.clone(),
+        pool_name: base.pool_name.clone(),
+        ..Look::at(Standing::Working, base.requeue)
+    })
 }
 
 /// Whether a grant allows what the plan begins with, and no older object claims the pool.
@@ -277,6 +318,9 @@ fn new_wish(entry: &PoolEntry, work: &PoolWork, object: &CephPool, wish: &Wish) 
     if changed || asked {
         state.rejections.clear();
         state.contest.clear();
+        if asked || state.cancelled != Some(wish.generation) {
+            state.cancelled = None;
+        }
         if !state.running {
             state.end = None;
         }

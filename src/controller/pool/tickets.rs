@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::Error;
+use crate::api::conditions::{ConditionType, Reason, find};
 use crate::api::v1alpha1::{
     CephPool, CephRequest, Operation, PoolRequestStatus, RequestState, Verb,
 };
@@ -189,7 +190,13 @@ pub(super) async fn resume(
     side.recorded.extend(known.cloned());
     side.correction = correction;
     side.resumed = true;
-    work.state().requests = requests;
+    let mut state = work.state();
+    state.requests = requests;
+    // Cancelled in the time of an earlier process, and nothing was asked for since.
+    let stalled = status.and_then(|status| find(&status.conditions, ConditionType::Stalled));
+    state.cancelled = stalled
+        .filter(|stalled| stalled.reason == Reason::Cancelled.as_str())
+        .and_then(|stalled| stalled.observed_generation);
     Ok(())
 }
 
