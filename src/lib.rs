@@ -27,6 +27,7 @@ pub mod api;
 pub mod ceph;
 pub mod cli;
 pub mod controller;
+pub mod failpoint;
 pub mod health;
 pub mod lease;
 pub mod metrics;

@@ -4,13 +4,17 @@
 //! process that was stopped in the middle of anything, and goes on when another one leads, changes nothing more.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use http::{Method, Request};
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
+use tower::Service;
 use tower::filter::FilterLayer;
+use tower::layer::layer_fn;
 
 use super::connection::{Desired, Opened, Opener, RadosOpener};
 use crate::ceph::client::{ClientError, MonClient, Reply};
@@ -18,6 +22,7 @@ use crate::ceph::command::MonCommand;
 use crate::ceph::contents::Contents;
 use crate::ceph::osd_map::{OsdMap, Pool};
 use crate::ceph::types::Fsid;
+use crate::failpoint;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::metrics::client::CountingClient;
@@ -37,7 +42,61 @@ pub(super) fn client(config: Config, leadership: &Leadership) -> Result<Client, 
             Err(NotLeading)
         }
     });
-    Ok(ClientBuilder::try_from(config)?.with_layer(&door).build())
+    Ok(ClientBuilder::try_from(config)?
+        .with_layer(&layer_fn(Points))
+        .with_layer(&door)
+        .build())
+}
+
+/// Puts a fail point before and after every request that changes something.
+#[derive(Clone, Debug)]
+struct Points<S>(S);
+
+impl<S, B> Service<Request<B>> for Points<S>
+where
+    S: Service<Request<B>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let point = point_of(request.method(), request.uri().path());
+        if let Some(point) = &point {
+            failpoint::reach(|| format!("before {point}"));
+        }
+        let answer = self.0.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            if let Some(point) = &point {
+                failpoint::reach(|| format!("after {point}"));
+            }
+            answer
+        })
+    }
+}
+
+/// The name of a request that changes one of our objects: its method, the kind and the subresource. Events and leases
+/// tell and time things, and change none.
+fn point_of(method: &Method, path: &str) -> Option<String> {
+    if *method == Method::GET || !path.starts_with("/apis/poolwright.dev/") {
+        return None;
+    }
+    let words: Vec<&str> = path.split('/').collect();
+    let at = words
+        .iter()
+        .position(|word| ["cephpools", "cephrequests", "clusterconnections"].contains(word))?;
+    let kind = words.get(at)?;
+    let part = match words.get(at + 2) {
+        Some(part) => format!("/{part}"),
+        None => String::new(),
+    };
+    Some(format!("{method} {kind}{part}"))
 }
 
 /// A client of the monitors that reads, and changes something while this replica leads.
@@ -57,6 +116,17 @@ impl FencedClient {
     }
 }
 
+/// A command between its two fail points, where it changes something.
+async fn pointed<T>(command: &MonCommand, call: impl Future<Output = T>) -> T {
+    if !command.is_mutating() {
+        return call.await;
+    }
+    failpoint::reach(|| format!("before {}", command.prefix()));
+    let answer = call.await;
+    failpoint::reach(|| format!("after {}", command.prefix()));
+    answer
+}
+
 #[async_trait]
 impl MonClient for FencedClient {
     fn fsid(&self) -> &Fsid {
@@ -65,7 +135,7 @@ impl MonClient for FencedClient {
 
     async fn send(&self, command: &MonCommand, deadline: Duration) -> Result<Reply, ClientError> {
         self.check(command)?;
-        self.inner.send(command, deadline).await
+        pointed(command, self.inner.send(command, deadline)).await
     }
 
     async fn read_after_changes(
@@ -83,7 +153,7 @@ impl MonClient for FencedClient {
         deadline: Duration,
     ) -> Result<Reply, ClientError> {
         self.check(command)?;
-        self.inner.send_alone(command, deadline).await
+        pointed(command, self.inner.send_alone(command, deadline)).await
     }
 
     async fn contents(&self, pool: &Pool, map: &OsdMap, deadline: Duration) -> Contents {

@@ -13,6 +13,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("cli", "cli"),
     ("telemetry", "telemetry"),
     ("health", "health"),
+    ("failpoint", "failpoint"),
     ("metrics", "metrics"),
     ("lease", "lease"),
     ("lease::candidate", "election"),
@@ -80,6 +81,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "work",
             "judgement",
             "metrics",
+            "failpoint",
             "health",
             "lease",
         ],
@@ -89,6 +91,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lease", &["election"]),
     ("election", &[]),
     ("telemetry", &[]),
+    ("failpoint", &[]),
     ("main", &["cli"]),
 ];
 
