@@ -35,7 +35,10 @@ pub fn reach(point: impl FnOnce() -> String) {
     *count += 1;
     let point = format!("{name}#{count}");
     if let Some(file) = armed.strip_prefix("list=") {
-        let file = std::fs::File::options().append(true).create(true).open(file);
+        let file = std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(file);
         let written = file.and_then(|mut file| writeln!(file, "{point}"));
         if let Err(error) = written {
             tracing::error!(%error, "cannot list a fail point");

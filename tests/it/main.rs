@@ -41,6 +41,7 @@ mod real {
     mod crash;
     mod create;
     mod drift;
+    mod failpoints;
     mod kubectl;
     mod leader;
     mod lifecycle;

@@ -201,6 +201,15 @@ impl World {
         *self.controller.lock().expect("no panic") = Some(Arc::new(controller));
     }
 
+    /// Starts it with a fail point, for as long as it lives.
+    pub(crate) async fn armed_controller(&self, point: &str) -> Controller {
+        let mut start = self.start.clone();
+        start
+            .env
+            .push((poolwright::failpoint::VARIABLE.to_owned(), point.to_owned()));
+        Controller::start(&start).await
+    }
+
     /// Starts another replica beside it, and waits until it is ready. It writes into the same log.
     pub(crate) async fn another_controller(&self, number: u16) -> Arc<Controller> {
         let start = Start {
