@@ -128,6 +128,28 @@ async fn values_that_are_refused() {
     }
 }
 
+/// The program knows every argument that the Deployment gives it.
+#[tokio::test]
+async fn the_program_knows_its_arguments() {
+    let mut help = Command::new(env!("CARGO_BIN_EXE_poolwright"));
+    let help = run(help.args(["run", "--help"]), None).await.expect("help");
+    for more in [&[][..], &["--values", FULL]] {
+        let text = render(more).await.expect("helm template");
+        let pod = pod_of(&text);
+        let args = pod["spec"]["containers"][0]["args"].as_array();
+        let (command, flags) = args.expect("arguments").split_first().expect("a command");
+        assert_eq!(command, "run");
+        for flag in flags {
+            let flag = flag.as_str().expect("text");
+            let name = flag.split('=').next().unwrap_or(flag);
+            assert!(
+                help.split_whitespace().any(|word| word == name),
+                "{name} in {help}"
+            );
+        }
+    }
+}
+
 /// The pod of the Deployment in a rendered chart.
 fn pod_of(text: &str) -> Value {
     let deployment = documents(text)
