@@ -18,7 +18,7 @@ help: ## This list
 	@sed -n 's/^#   /  /p' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
-setup: ## Install Ceph's packages and build a Kubernetes control plane (only what is missing)
+setup: ## Install Ceph's packages, build a Kubernetes control plane and Helm (only what is missing)
 	@tests/env/setup.sh
 
 .PHONY: build
@@ -46,8 +46,9 @@ lint: ## Formatting and clippy, warnings are errors
 	@cargo clippy --locked --all-targets -- -D warnings
 
 .PHONY: crds
-crds: ## Write crds/ anew from the types
+crds: ## Write crds/ anew from the types, and the chart's copies
 	@cargo run --locked --quiet -- crds --dir crds
+	@cp crds/*.yaml charts/poolwright/files/crds/
 
 .PHONY: clean
 clean: ## Remove what was built (the control plane stays in its cache)

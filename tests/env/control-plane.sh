@@ -7,8 +7,8 @@
 #   control-plane.sh stop DIR      ends all three in order; the files stay
 #
 # In DIR: admin.kubeconfig (system:masters), jane.kubeconfig (a user without
-# rights, group devs), pki/, etcd/, run/ (pid files), log/. RBAC and the admission of service
-# accounts are on.
+# rights, group devs), pki/, etcd/, run/ (pid files), log/ (audit.json has what the
+# controller of the chart asked for). RBAC and the admission of service accounts are on.
 set -euo pipefail
 
 me=control-plane
@@ -99,6 +99,15 @@ start() {
   launch etcd --data-dir "$dir/etcd" --unsafe-no-fsync --listen-client-urls "$etcd" --advertise-client-urls "$etcd" \
     --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "default=$peer"
   certificates 2>"$dir/log/openssl.log" >&2 || fail "openssl failed"
+  cat >"$dir/audit.yaml" <<'A'
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  users: [system:serviceaccount:poolwright-system:poolwright]
+- level: None
+A
   # No endpoint reconciler: it wants an address that is not loopback, which a
   # machine without a network does not have. Nothing here asks for endpoints.
   launch kube-apiserver --etcd-servers "$etcd" --cert-dir "$dir/pki" --bind-address 127.0.0.1 --secure-port "$api" \
@@ -106,6 +115,7 @@ start() {
     --client-ca-file "$dir/pki/clients.crt" --authorization-mode RBAC --allow-privileged \
     --service-cluster-ip-range 10.0.0.0/24 --service-account-issuer "https://127.0.0.1:$api/" \
     --service-account-key-file "$dir/pki/sa.pub" --service-account-signing-key-file "$dir/pki/sa.key" \
+    --audit-policy-file "$dir/audit.yaml" --audit-log-path "$dir/log/audit.json" \
     --max-requests-inflight 3000 --max-mutating-requests-inflight 1500 --profiling=false
   wait_for /readyz
   # No nodes, so nothing to do for their controllers; more requests per second

@@ -1,31 +1,37 @@
 #!/usr/bin/env bash
 # Brings a machine to where the tests and the demo run: Ceph from the
-# distribution's packages, and a Kubernetes control plane built once from Go
-# modules. Does only what is missing, so it is cheap to call every time.
+# distribution's packages, and a Kubernetes control plane and Helm, each built
+# once from Go modules. Does only what is missing, so it is cheap to call every time.
 #
 #   setup.sh           set up; says what it does on stderr
 #   setup.sh assets    print the folder of the control plane's programs, do nothing else
+#   setup.sh helm      print the folder of helm, do nothing else
 #
-# POOLWRIGHT_CACHE     where the control plane is kept (default: the user's cache folder)
+# POOLWRIGHT_CACHE     where both are kept (default: the user's cache folder)
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-source_dir=$here/controlplane
 cache=${POOLWRIGHT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/poolwright}
-version=$(sed -n 's/^.*k8s\.io\/kubernetes \(v[0-9.]*\)$/\1/p' "$source_dir/go.mod")
-# The name says what is in it, so a changed program is a new folder and an old
-# checkout still finds its own.
-hash=$(cd "$source_dir" && cat main.go go.mod go.sum | sha256sum | cut -c1-10)
-target=$cache/controlplane-$version-$hash
-go_minimum=$(sed -n 's/^go \([0-9]*\.[0-9]*\).*/\1/p' "$source_dir/go.mod")
+
+# version_of FOLDER MODULE: the version of a module that a folder's go.mod names.
+version_of() { sed -n "s|^.*$2 \(v[0-9.]*\)\( //.*\)\{0,1\}$|\1|p" "$here/$1/go.mod" | head -n 1; }
+
+# folder_of NAME VERSION: where it is kept. The name says what is in it, so a
+# changed program is a new folder and an old checkout still finds its own.
+folder_of() { echo "$cache/$1-$2-$(cd "$here/$1" && cat ./*.go go.mod go.sum 2>/dev/null | sha256sum | cut -c1-10)"; }
+
+version=$(version_of controlplane k8s.io/kubernetes)
+helm_version=$(version_of helm helm.sh/helm/v3)
+controlplane=$(folder_of controlplane "$version")
+helm=$(folder_of helm "$helm_version")
 
 say() { echo "setup: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-if [ "${1:-}" = assets ]; then
-  echo "$target/bin"
-  exit 0
-fi
+case ${1:-} in
+  assets) echo "$controlplane/bin"; exit 0 ;;
+  helm) echo "$helm/bin"; exit 0 ;;
+esac
 [ $# = 0 ] || die "unknown argument '$1'; see the head of this script"
 
 # The Debian and Ubuntu packages whose program is not there. Programs are looked
@@ -74,42 +80,44 @@ check_rust() {
   command -v cargo >/dev/null || die "cargo is missing; please install Rust (rustup is the usual way)"
 }
 
-# Only asked when there is something to build.
+# check_go FOLDER WHAT. Only asked when there is something to build.
 check_go() {
-  local have
-  command -v go >/dev/null ||
-    die "go is missing; please install Go $go_minimum or newer (it builds the Kubernetes control plane)"
+  local have minimum
+  minimum=$(sed -n 's/^go \([0-9]*\.[0-9]*\).*/\1/p' "$here/$1/go.mod")
+  command -v go >/dev/null || die "go is missing; please install Go $minimum or newer (it builds $2)"
   # Asked in the source folder, so a Go that fetches the toolchain a go.mod
   # wants answers for that one.
-  have=$(cd "$source_dir" && GOWORK=off go env GOVERSION 2>/dev/null | sed 's/^go//') || have=
-  [ -n "$have" ] && [ "$(printf '%s\n' "$go_minimum" "$have" | sort -V | head -n 1)" = "$go_minimum" ] ||
-    die "Go $go_minimum or newer is needed to build the Kubernetes control plane, this is $(go version 2>&1 | tail -n 1)"
+  have=$(cd "$here/$1" && GOWORK=off go env GOVERSION 2>/dev/null | sed 's/^go//') || have=
+  [ -n "$have" ] && [ "$(printf '%s\n' "$minimum" "$have" | sort -V | head -n 1)" = "$minimum" ] ||
+    die "Go $minimum or newer is needed to build $2, this is $(go version 2>&1 | tail -n 1)"
 }
 
-# What counts is a program that runs, not a folder that exists.
-built() { "$target/bin/kubectl" version --client >/dev/null 2>&1; }
-
-build_control_plane() {
-  built && return 0
+# build FOLDER PACKAGE FLAGS TARGET WHAT COST NAME...: builds a package of a folder's module into
+# TARGET/bin under the first name; the others are links to it. What counts is
+# `FOLDER_runs`, a program that runs, not a folder that exists.
+build() {
+  local folder=$1 package=$2 flags=$3 target=$4 what=$5 cost=$6 name
+  local work log started=$SECONDS next=15 pid
+  shift 6
+  "${folder}_runs" && return 0
   mkdir -p "$cache"
   # Two runs at once build once: the second waits here and then finds it built.
   exec 9>"$cache/lock"
-  flock -n 9 || { say "another run is building the control plane; waiting for it"; flock 9; }
-  built && return 0
-  check_go
-  local work log minor flags started=$SECONDS next=15 pid
+  flock -n 9 || { say "another run is building; waiting for it"; flock 9; }
+  if "${folder}_runs"; then
+    exec 9>&-
+    return 0
+  fi
+  check_go "$folder" "$what"
   work=$(mktemp -d "$cache/build.XXXXXX")
   build_dir=$work
   log=$work/build.log
-  minor=${version#*.}
-  flags="-s -w -X k8s.io/component-base/version.gitVersion=$version"
-  flags+=" -X k8s.io/component-base/version.gitMajor=${version:1:1}"
-  flags+=" -X k8s.io/component-base/version.gitMinor=${minor%%.*}"
-  say "building the Kubernetes control plane $version (once; about 5 minutes and 4 GB of Go caches on 2 cores)"
+  mkdir "$work/bin"
+  say "building $what (once; $cost on 2 cores)"
   # -mod=readonly: exactly the modules and sums of this repository. No cgo: the
   # program then runs whatever C library is there.
-  (cd "$source_dir" && GOWORK=off CGO_ENABLED=0 exec go build -v -mod=readonly -trimpath -buildvcs=false \
-    -ldflags "$flags" -o "$work/controlplane" .) >"$log" 2>&1 9>&- </dev/null &
+  (cd "$here/$folder" && GOWORK=off CGO_ENABLED=0 exec go build -v -mod=readonly -trimpath -buildvcs=false \
+    -ldflags "$flags" -o "$work/bin/$1" "$package") >"$log" 2>&1 9>&- </dev/null &
   pid=$!
   build_pid=$pid
   while kill -0 "$pid" 2>/dev/null; do
@@ -124,19 +132,42 @@ build_control_plane() {
     die "go build failed"
   }
   build_pid=
-  mkdir "$work/bin"
-  local name
-  for name in etcd kube-apiserver kube-controller-manager kubectl; do
-    ln -s ../controlplane "$work/bin/$name"
+  for name in "${@:2}"; do
+    ln -s "$1" "$work/bin/$name"
   done
   rm -f "$log"
   chmod 755 "$work"
   # A rename, so the folder is there whole or not at all; a broken one goes first.
   rm -rf "$target"
   mv -T "$work" "$target"
-  built || die "the control plane in $target does not run"
-  say "control plane built in $((SECONDS - started)) s: $target"
+  build_dir=
+  exec 9>&-
+  "${folder}_runs" || die "$what in $target does not run"
+  say "built $what in $((SECONDS - started)) s: $target"
   did=1
+}
+
+controlplane_runs() { "$controlplane/bin/kubectl" version --client >/dev/null 2>&1; }
+
+build_control_plane() {
+  local minor=${version#*.} flags="-s -w -X k8s.io/component-base/version.gitVersion=$version"
+  flags+=" -X k8s.io/component-base/version.gitMajor=${version:1:1}"
+  flags+=" -X k8s.io/component-base/version.gitMinor=${minor%%.*}"
+  build controlplane . "$flags" "$controlplane" "the Kubernetes control plane $version" \
+    "about 5 minutes and 4 GB of Go caches" controlplane etcd kube-apiserver kube-controller-manager kubectl
+}
+
+helm_runs() { "$helm/bin/helm" version >/dev/null 2>&1; }
+
+build_helm() {
+  local api package flags="-s -w -X helm.sh/helm/v3/internal/version.version=$helm_version"
+  # What `helm template` and `helm lint` take for the Kubernetes there is: the
+  # one whose libraries it is built with, as in Helm's own releases.
+  api=$(version_of helm k8s.io/api)
+  for package in pkg/lint/rules pkg/chartutil; do
+    flags+=" -X helm.sh/helm/v3/$package.k8sVersionMajor=1 -X helm.sh/helm/v3/$package.k8sVersionMinor=$(cut -d. -f2 <<<"$api")"
+  done
+  build helm helm.sh/helm/v3/cmd/helm "$flags" "$helm" "Helm $helm_version" "about a minute and a half" helm
 }
 
 clean_up() {
@@ -151,5 +182,6 @@ trap 'exit 143' TERM
 install_packages
 check_rust
 build_control_plane
+build_helm
 ceph=$(ceph --version | sed 's/^ceph version \([^ ]*\).*/\1/')
 say "${did:+done: }Ceph $ceph and the Kubernetes control plane $version are ready"

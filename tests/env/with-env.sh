@@ -7,7 +7,7 @@
 #
 # The command sees:
 #   KUBECONFIG                      the administrator of the control plane
-#   KUBEBUILDER_ASSETS              folder of etcd, kube-apiserver, kubectl; first in PATH
+#   KUBEBUILDER_ASSETS              folder of etcd, kube-apiserver, kubectl; first in PATH, with helm
 #   CEPH_CONF                       the cluster's ceph.conf, which names client.admin's keyring
 #   POOLWRIGHT_TEST_CEPH            folder of the Ceph cluster, see ceph-cluster.sh
 #   POOLWRIGHT_TEST_FSID, POOLWRIGHT_TEST_MONITORS   its id and addresses
@@ -68,7 +68,7 @@ trap 'exit 143' TERM
 trap 'exit 129' HUP
 
 dir=$(mktemp -d "${TMPDIR:-/tmp}/poolwright.XXXXXX")
-bin=$("$here/setup.sh" assets)
+bin=$("$here/setup.sh" assets) helm=$("$here/setup.sh" helm)
 export KUBEBUILDER_ASSETS=$bin
 
 say "starting Ceph and Kubernetes in $dir"
@@ -82,7 +82,7 @@ for pid in "${helpers[@]}"; do
 done
 helpers=()
 
-export KUBECONFIG=$dir/kube/admin.kubeconfig PATH=$bin:$PATH
+export KUBECONFIG=$dir/kube/admin.kubeconfig PATH=$bin:$helm:$PATH
 export POOLWRIGHT_TEST_DIR=$dir POOLWRIGHT_TEST_KUBE=$dir/kube POOLWRIGHT_TEST_ENV_SCRIPTS=$here
 eval "$("$here/ceph-cluster.sh" env "$dir/ceph")"
 

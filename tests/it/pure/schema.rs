@@ -28,7 +28,7 @@ fn each_schema(
     }
 }
 
-/// The files in `crds/` are what the types give.
+/// The files in `crds/` are what the types give, and the chart has the same.
 #[test]
 fn crds_are_up_to_date() {
     for crd in crd::crds() {
@@ -41,6 +41,14 @@ fn crds_are_up_to_date() {
             stored == now,
             "{} is not what the types give: run `make crds`",
             path.display()
+        );
+        let copied = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("charts/poolwright/files/crds")
+            .join(crd::file_name(&crd));
+        assert!(
+            std::fs::read_to_string(&copied).unwrap_or_default() == stored,
+            "{} is not the one in crds/: run `make crds`",
+            copied.display()
         );
         let read = yaml::documents(&now).unwrap().remove(0);
         assert!(

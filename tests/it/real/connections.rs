@@ -12,7 +12,9 @@ use tokio::process::Command;
 use tokio::time::{Duration, Instant};
 
 use super::steps::{PLAIN, ready, status};
-use super::support::{CAPS, Case, Ceph, ControlPlane, LIMIT, World, condition, holds, run};
+use super::support::{
+    CAPS, Case, Ceph, ControlPlane, LIMIT, World, condition, holds, kubeconfig_of_chart, run,
+};
 
 /// A key in the right form that no cluster knows.
 const WRONG_KEY: &str = "AQDvxRhnAAAAABAAnN5Ejt1oyuvbCNVvyPS9ug==";
@@ -447,11 +449,12 @@ async fn the_library_is_missing() {
         "grants": [{"name": "all", "namespaces": {"all": true}}],
     });
     connect(&client, "main", &spec).await;
+    let kubeconfig = kubeconfig_of_chart(&plane, &client, "default").await;
     let log = plane.dir().join("controller.log");
     let file = std::fs::File::create(&log).expect("a log");
     let mut controller = Command::new(env!("CARGO_BIN_EXE_poolwright"))
         .arg("run")
-        .env("KUBECONFIG", plane.kubeconfig())
+        .env("KUBECONFIG", kubeconfig)
         .env("POOLWRIGHT_LIBRADOS", "/nonexistent/librados.so.2")
         .stdin(Stdio::null())
         .stderr(file)

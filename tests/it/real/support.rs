@@ -28,6 +28,7 @@
 //! | the controller's life | [`World::kill_controller`], [`World::start_controller`] |
 //! | several replicas | [`World::running`], [`World::another_controller`], each a [`Controller`] |
 //!
+//! Controllers have no rights but those that the chart in `charts/poolwright` gives them, as its ServiceAccount.
 //! Waits are on conditions, with limits for a busy machine; nothing sleeps for luck. What a
 //! shared case leaves behind is small and has its own names, so nothing has to be cleaned up.
 
@@ -35,6 +36,7 @@ mod case;
 mod ceph;
 mod control_plane;
 mod controller;
+mod helm;
 mod world;
 
 use std::fmt::Debug;
@@ -50,6 +52,7 @@ pub(crate) use self::case::{Case, condition, pools_of, rounds};
 pub(crate) use self::ceph::{CAPS, Ceph};
 pub(crate) use self::control_plane::ControlPlane;
 pub(crate) use self::controller::Controller;
+pub(crate) use self::helm::{CHART, helm, kubeconfig_of_chart};
 pub(crate) use self::world::{Own, World};
 
 /// Long enough for anything that should happen at once, on a machine that runs many tests at once.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::Value;
 
 use super::{next, run_script, variable};
 
@@ -61,6 +62,15 @@ impl ControlPlane {
             .expect("a configuration");
         config.proxy_url = None;
         Client::try_from(config).expect("a client")
+    }
+
+    /// What controllers with the chart's rights have asked for, one entry a request, and what RBAC said to it.
+    pub(crate) fn audit(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.dir.join("log/audit.json")).unwrap_or_default();
+        // The last line may be half there.
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 
     /// A port on loopback that no other cluster takes: the script reserves 256 and uses four.

@@ -14,11 +14,11 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tokio::time::{Duration, Instant, sleep};
 
 use super::controller::{Controller, Start, tail};
-use super::{Ceph, ControlPlane, LIMIT, ceph, variable};
+use super::{Ceph, ControlPlane, LIMIT, ceph, kubeconfig_of_chart, variable};
 
 /// Own worlds cost 500 MB and two processors for some seconds.
 static OWN: Semaphore = Semaphore::const_new(2);
-/// Namespace of the Secrets with keys.
+/// Namespace of the controller's ServiceAccount and of the Secrets with keys, as the chart's release has.
 const SYSTEM: &str = "poolwright-system";
 
 /// What a world of one's own is like.
@@ -75,11 +75,14 @@ impl World {
         own: &Own,
         place: Option<SemaphorePermit<'static>>,
     ) -> Self {
+        let client = plane.client().await;
+        install_crds(&client).await;
+        namespace(&client, SYSTEM).await;
         let log = PathBuf::from(variable("POOLWRIGHT_TEST_DIR"))
             .join(format!("controller-{}.log", plane.port(0)));
         let world = Self {
             start: Start {
-                kubeconfig: plane.kubeconfig(),
+                kubeconfig: kubeconfig_of_chart(&plane, &client, SYSTEM).await,
                 port: plane.port(0),
                 log,
                 args: own.args.clone(),
@@ -90,9 +93,6 @@ impl World {
             ceph,
             _place: place,
         };
-        let client = world.plane.client().await;
-        install_crds(&client).await;
-        world.namespace(&client, SYSTEM).await;
         world.start_controller().await;
         world
             .connect("main", &world.ceph, own.connection.clone())
@@ -175,16 +175,7 @@ impl World {
 
     /// Makes a namespace, which may be there already.
     pub(crate) async fn namespace(&self, client: &Client, name: &str) {
-        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
-        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        namespaces
-            .patch(
-                name,
-                &PatchParams::apply("test").force(),
-                &Patch::Apply(&object),
-            )
-            .await
-            .expect("the namespace is accepted");
+        namespace(client, name).await;
     }
 
     /// Ends the controller with SIGKILL. For worlds of one's own.
@@ -302,6 +293,20 @@ impl World {
     pub(crate) fn running(&self) -> Option<Arc<Controller>> {
         self.controller.lock().expect("no panic").clone()
     }
+}
+
+/// Makes a namespace, which may be there already.
+async fn namespace(client: &Client, name: &str) {
+    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
+    let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    namespaces
+        .patch(
+            name,
+            &PatchParams::apply("test").force(),
+            &Patch::Apply(&object),
+        )
+        .await
+        .expect("the namespace is accepted");
 }
 
 async fn install_crds(client: &Client) {
