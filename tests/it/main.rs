@@ -36,6 +36,7 @@ mod pure {
 /// Real monitors and a real API server.
 mod real {
     mod calamari;
+    mod cancel;
     mod chart;
     mod connections;
     mod contents;

@@ -59,6 +59,16 @@ fn pool_name(case: &Case, name: &str, deed: Deed) -> String {
 }
 
 impl Deed {
+    fn done(self) -> &'static str {
+        match self {
+            Self::Create => "created",
+            Self::Update => "changed",
+            Self::Rename => "renamed",
+            Self::Adopt => "adopted",
+            Self::Delete => "removed with its object",
+        }
+    }
+
     fn operation(self) -> Operation {
         match self {
             Self::Create => Operation::Create,
@@ -268,11 +278,8 @@ async fn ended_at_every_point() {
         );
         let _ = writeln!(
             table,
-            "| {}d | {} | {} | 0 | {:.1} s |",
-            format!("{deed:?}")
-                .to_lowercase()
-                .trim_end_matches('e')
-                .replace("adopt", "adopte"),
+            "| {} | {} | {} | 0 | {:.1} s |",
+            deed.done(),
             tally.tried,
             tally.tried,
             tally.longest.as_secs_f64()

@@ -22,7 +22,6 @@ const SELDOM: &[(&str, &str)] = &[
         "patch clusterconnections/status",
         "an object that this version cannot read",
     ),
-    ("patch events", "an event that happens again"),
 ];
 
 /// `watch cephpools`, `update cephpools/status`: all that the chart's roles of the controller allow.
