@@ -364,7 +364,10 @@ fn unsupported(spec: &CephPoolSpec) -> Vec<Refusal> {
     let fast_read = spec.flags.as_ref().and_then(|flags| flags.fast_read);
     let found = [
         ("type", spec.pool_type == PoolType::ErasureCoded),
-        ("erasureCoded", spec.erasure_coded.is_some()),
+        (
+            "erasureCoded",
+            spec.erasure_coded.is_some() && spec.pool_type != PoolType::ErasureCoded,
+        ),
         ("crush", spec.crush.is_some()),
         ("compression", spec.compression.is_some()),
         ("flags.fastRead", fast_read.is_some()),
@@ -375,8 +378,11 @@ fn unsupported(spec: &CephPoolSpec) -> Vec<Refusal> {
         .filter(|(_, present)| *present)
         .map(|(field, _)| {
             let (what, remedy) = match field {
-                "type" => ("type: ErasureCoded", "make a Replicated pool"),
-                field => (field, "take the field out"),
+                "type" => (
+                    "an erasure-coded pool",
+                    "delete this object and make a Replicated pool",
+                ),
+                field => (field, "take the field out of the manifest"),
             };
             Refusal::new(
                 Reason::Unsupported,

@@ -67,7 +67,7 @@ pub struct ClusterConnectionSpec {
     #[schemars(length(max = 36))]
     pub fsid: Option<String>,
 
-    /// The Ceph user, without `client.`. What it has to be allowed: `poolwright permissions`.
+    /// The Ceph user, without `client.`. What it has to be allowed is in the README.
     #[serde(default = "default_user")]
     #[schemars(length(min = 1, max = 64))]
     pub user: String,

@@ -263,8 +263,8 @@ pub struct FlagsSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_delete: Option<bool>,
 
-    /// The monitors refuse to change size and minSize. Changes made here are sent before it is turned on; while it is on
-    /// they are reported as blocked.
+    /// The monitors refuse to change size and minSize. A change made here lifts it for the time of the change; one that
+    /// somebody else has set, and that is not named here, is respected and reported as blocked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_size_change: Option<bool>,
 

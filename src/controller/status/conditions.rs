@@ -160,8 +160,10 @@ fn refusals_text(refusals: &[Refusal]) -> String {
     let texts: Vec<String> = refusals
         .iter()
         .map(|refusal| match &refusal.field {
-            Some(field) => format!("{field}: {}", refusal.message),
-            None => refusal.message.clone(),
+            Some(field) if !refusal.message.starts_with(field.as_str()) => {
+                format!("{field}: {}", refusal.message)
+            }
+            _ => refusal.message.clone(),
         })
         .collect();
     texts.join("; ")
@@ -216,6 +218,10 @@ fn differences(inputs: &Inputs<'_>) -> String {
     };
     if let Some(refusal) = plan.now.refusals.first() {
         return shortened(&refusals_text(std::slice::from_ref(refusal)));
+    }
+    if plan.now.round.creates() {
+        let name = inputs.pool_name.unwrap_or("of this object");
+        return format!("only observed: there is no pool {name}, and it would be created");
     }
     let texts: Vec<String> = unique(plan.steps())
         .into_iter()
