@@ -73,6 +73,8 @@ pub struct PoolEntry {
 pub struct Side {
     /// Whether an open request of an earlier process was looked for.
     pub resumed: bool,
+    /// Whether an earlier process may have ended with commands under way, whose names are to be locked.
+    pub names_in_flight: bool,
     /// The generation that was in sync last: what differs from it now is drift.
     pub settled: Option<i64>,
     /// The value of `reconcile-requested-at` that was acted on.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::prepare::{Prepared, prepare};
 use super::proceed::{Scene, proceed, text};
@@ -117,6 +118,7 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
     if is_paused(object) || wish.observe {
         return only_looked_at(object, &view, plan, base);
     }
+    lock_names(subject, &session, &wish);
     if let Err(refusal) = may(subject, &session, &wish, &plan) {
         return not_granted(work, refusal, base);
     }
@@ -236,6 +238,26 @@ fn cancelled(
         pool_name: base.pool_name.clone(),
         ..Look::at(Standing::Working, base.requeue)
     })
+}
+
+/// An earlier process may have been ended while commands were under way: until they cannot be executed any more, no other
+/// object of ours gives a pool one of the names in them.
+fn lock_names(subject: &Subject<'_>, session: &Session, wish: &Wish) {
+    if !std::mem::take(&mut subject.entry.side().names_in_flight) {
+        return;
+    }
+    let status = subject.object.status.as_ref();
+    let told = status.and_then(|status| status.pool_name.as_deref());
+    let names = [
+        Some(wish.pool.clone()),
+        told.map(PoolName::new),
+        Some(wish.private_name()),
+        wish.removal_name(),
+    ];
+    let locks = &subject.pools.collection.locks;
+    for name in names.into_iter().flatten() {
+        locks.lock_name(&session.fsid, subject.key, name, Instant::now());
+    }
 }
 
 /// Whether a grant allows what the plan begins with, and no older object claims the pool.

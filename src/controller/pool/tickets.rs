@@ -190,6 +190,7 @@ pub(super) async fn resume(
     side.recorded.extend(known.cloned());
     side.correction = correction;
     side.resumed = true;
+    side.names_in_flight = newest.is_some_and(|newest| newest.state == RequestState::Submitted);
     let mut state = work.state();
     state.requests = requests;
     // Cancelled in the time of an earlier process, and nothing was asked for since.
