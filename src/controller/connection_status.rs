@@ -9,6 +9,7 @@ use crate::api::conditions::{self, ConditionStatus, ConditionType, NewCondition,
 use crate::api::v1alpha1::{CephPool, ClusterConnectionStatus, PRIVATE_DELETE, PRIVATE_NEW};
 use crate::ceph::types::{Epoch, Fsid, PoolName};
 use crate::ceph::view::ClusterView;
+use crate::controller::record::REMOVAL_NONCE;
 
 /// Numbers that follow the work on pools are written no more often than this.
 const COUNTS_EVERY: Duration = Duration::from_secs(5);
@@ -246,7 +247,7 @@ pub fn leftovers(view: &ClusterView, recorded: &BTreeSet<String>) -> Vec<String>
         .pools
         .values()
         .map(|pool| &pool.name)
-        .filter(|name| nonce_of(name).is_some_and(|nonce| !recorded.contains(nonce)))
+        .filter(|name| word_of(name).is_some_and(|word| !recorded.contains(&word)))
         .map(ToString::to_string)
         .collect();
     found.sort();
@@ -254,12 +255,12 @@ pub fn leftovers(view: &ClusterView, recorded: &BTreeSet<String>) -> Vec<String>
     found
 }
 
-/// The random part of a private name; `None` for any other name.
-fn nonce_of(name: &PoolName) -> Option<&str> {
-    [PRIVATE_NEW, PRIVATE_DELETE]
-        .iter()
-        .find_map(|infix| name.as_str().rsplit_once(infix))
-        .map(|(_, nonce)| nonce)
+/// The random part of a private name as a CephPool records it, a removal's with what says so; `None` for any other name.
+fn word_of(name: &PoolName) -> Option<String> {
+    let after = |infix| name.as_str().rsplit_once(infix).map(|(_, nonce)| nonce);
+    after(PRIVATE_DELETE)
+        .map(|nonce| format!("{REMOVAL_NONCE}{nonce}"))
+        .or_else(|| after(PRIVATE_NEW).map(str::to_owned))
 }
 
 /// When a status is to be written.

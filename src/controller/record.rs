@@ -14,7 +14,7 @@ use crate::request::token::{self, AskedToken, Confirmations, UsedToken};
 use crate::request::wish::Record;
 
 /// What the nonce of a removal begins with in the status.
-const REMOVAL: &str = "del-";
+pub const REMOVAL_NONCE: &str = "del-";
 
 /// Words drawn by the caller, for an object of which nothing is recorded yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub fn from_object(pool: &CephPool, fresh: Fresh) -> Record {
     let words = status
         .and_then(|status| status.request.as_ref())
         .and_then(|request| request.nonce.as_deref());
-    let removal = words.and_then(|words| words.strip_prefix(REMOVAL));
+    let removal = words.and_then(|words| words.strip_prefix(REMOVAL_NONCE));
     let nonce = words.filter(|_| removal.is_none()).map(str::to_owned);
     // The claim belongs to the pool it was recorded with.
     let claim = annotated
@@ -77,7 +77,7 @@ pub fn from_object(pool: &CephPool, fresh: Fresh) -> Record {
 /// The random part of the private name, as the status keeps it. A removal's says so.
 pub fn nonce(record: &Record) -> Option<String> {
     match &record.removal {
-        Some(nonce) => Some(format!("{REMOVAL}{nonce}")),
+        Some(nonce) => Some(format!("{REMOVAL_NONCE}{nonce}")),
         None => record.unpublished.then(|| record.nonce.clone()),
     }
 }

@@ -299,7 +299,7 @@ fn leftovers_are_private_names_without_a_record() {
         ["bar.poolwright-new-n3", "foo.poolwright-del-n2"]
     );
     assert_eq!(
-        leftovers(&view, &recorded(&["n1", "n2", "n3", "n4"])),
+        leftovers(&view, &recorded(&["n1", "del-n2", "n3", "n4"])),
         Vec::<String>::new()
     );
     assert_eq!(leftovers(&view, &BTreeSet::new()).len(), 4);
