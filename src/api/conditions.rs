@@ -193,7 +193,8 @@ reasons! {
     StretchMode: "The cluster is in stretch mode, where the monitors set size, min_size and rule.", "Take these fields out of the spec.";
     Blocked: "A flag of the pool or a setting of the cluster forbids the change.", "Lift what the message names, or take the field out.";
     CannotPlace: "The CRUSH rule cannot place so many copies or chunks.", "Choose a smaller size, another failure domain, or add hosts or OSDs.";
-    NotEmpty: "The pool is not proven empty.", "Remove what is in it.";
+    NotEmpty: "Something is in the pool, or something else in the cluster uses it.", "Remove what the message names, or confirm with the token in it that it may be lost.";
+    NotProven: "It could not be seen whether the pool is empty.", "Do what the message says; it is looked at again by itself.";
     DeletionBlocked: "The object is deleted, and its pool can neither be removed nor let go.", "Do what the message says, or set deletionPolicy: Retain to keep the pool.";
     // Ceph's answers.
     Rejected: "Ceph refused a command; the message has its words.", "Change the field that the message names.";

@@ -120,7 +120,8 @@ impl PoolJournal {
             object: file.object(),
             standing: match status::blocked(file.object()) {
                 // Said until it works.
-                Some(message) if deleted => Standing::DeletionBlocked {
+                Some((reason, message)) if deleted => Standing::DeletionBlocked {
+                    reason,
                     message,
                     token: None,
                 },

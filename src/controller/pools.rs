@@ -101,9 +101,12 @@ pub struct Side {
     pub recorded: BTreeSet<String>,
     /// Marks whose owners were found to be gone.
     pub dead_marks: BTreeSet<String>,
+    /// How often it could not be seen whether the pool is empty, or a pool that is half removed was left so.
+    pub looks_failed: u32,
     /// What stood in the object when its removal was tried last: another word of a person is worth another try at once.
     pub removal_tried: Option<RemovalTry>,
-    /// When the deletion of an object with an unfinished creation was first looked at.
+    /// When the deletion of an object with an unfinished creation was first looked at, or of one with a removal that an
+    /// earlier process began.
     pub deleting_since: Option<Instant>,
     /// The reason of the last event, so that events come on changes only.
     pub told: Option<String>,
@@ -392,6 +395,7 @@ pub fn names_to_grant<'a>(
 ) -> Vec<&'a PoolName> {
     match (verb, present) {
         (Verb::Rename, Some(present)) => vec![present, &wish.pool],
+        (Verb::Delete, Some(present)) if !present.is_private() => vec![present],
         (Verb::Delete, _) => vec![wish.record.private_base.as_ref().unwrap_or(&wish.pool)],
         _ => vec![&wish.pool],
     }

@@ -158,7 +158,7 @@ fn spec(pool: &CephPool, request: &UserRequest) -> CephRequestSpec {
             match request.operation {
                 Operation::Correct => "the pool differed from the manifest",
                 Operation::Create => "the object was created",
-                Operation::Delete => "the object was deleted before its pool was published",
+                Operation::Delete => "the object was deleted",
                 Operation::Update | Operation::Rename | Operation::Adopt => {
                     "the manifest was changed"
                 }

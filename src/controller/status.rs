@@ -77,7 +77,9 @@ pub enum Standing {
     Paused,
     /// Deleted, and its pool cannot be removed yet.
     DeletionBlocked {
-        /// Why, and what to do.
+        /// Why, in one word.
+        reason: Reason,
+        /// The same in a sentence, and what to do.
         message: String,
         /// The token that lets it be removed all the same, where one does.
         token: Option<AskedToken>,
@@ -176,10 +178,15 @@ pub fn compute(inputs: &Inputs<'_>) -> CephPoolStatus {
 }
 
 /// Why a deletion could not be done, as the object says.
-pub fn blocked(object: &CephPool) -> Option<String> {
+pub fn blocked(object: &CephPool) -> Option<(Reason, String)> {
     let conditions = &object.status.as_ref()?.conditions;
     let blocked = api_conditions::find(conditions, ConditionType::DeletionBlocked)?;
-    Some(blocked.message.clone())
+    let mut reasons = Reason::ALL.iter().copied();
+    let reason = reasons.find(|reason| reason.as_str() == blocked.reason);
+    Some((
+        reason.unwrap_or(Reason::DeletionBlocked),
+        blocked.message.clone(),
+    ))
 }
 
 /// The value by which a person asked for another look, in our words or Flux's.

@@ -4,6 +4,8 @@
 //! stored, so there is nothing to resume: a restart, a lost reply and somebody else's change
 //! are all handled by planning again from a newer view and the newest wish.
 
+mod removal;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use self::removal::{Looked, given_back, gives_back};
 use super::factory::Next;
 use super::guard;
 use super::journal::{Entry, Journal, JournalError};
@@ -29,7 +32,7 @@ use super::work::{PoolKey, PoolWork, RunEnd};
 use crate::ceph::client::{ClientError, MonClient, Reply};
 use crate::ceph::command::MonCommand;
 use crate::ceph::errno::{Verdict, judge, map_moved};
-use crate::ceph::types::{Epoch, PoolId, PoolName};
+use crate::ceph::types::{Epoch, PoolId};
 use crate::ceph::view::ClusterView;
 use crate::monitor::{ClusterMonitor, NotUsable};
 
@@ -39,8 +42,6 @@ const VIEW_AGE: Duration = Duration::from_secs(5);
 const MOVED_PAUSE: Duration = Duration::from_millis(200);
 /// How often a view that is being read is looked for.
 const VIEW_LOOK: Duration = Duration::from_millis(10);
-/// How long a look into a pool may take.
-const PROOF_LIMIT: Duration = Duration::from_secs(120);
 /// A late `application set` would miss the name that the rename takes away.
 const RENAME_LAG: Duration = Duration::from_millis(5);
 
@@ -95,15 +96,19 @@ async fn rounds(
     // Polls are quick while a run is under way: every round waits for a view.
     let _hurry = access.monitor.hurry();
     let mut objections = 0;
-    let mut proof = None;
+    let mut looked: Option<Looked> = None;
     for _ in 0..MAX_ROUNDS {
         if stop.is_cancelled() {
             return Ok(RunEnd::Stopped);
         }
         let view = access.view().await?;
-        let (wish, next) = plan(work, access, &view, proof.as_ref())?;
+        let (wish, next) = plan(work, access, &view, Looked::proof(looked.as_ref()))?;
         if let Some(name) = &next.unproven {
-            proof = Some(prove(access, &view, name).await?);
+            let looking = stop.run_until_cancelled(Looked::into_pool(access, &view, name));
+            looked = match looking.await {
+                Some(found) => Some(found?),
+                None => return Ok(RunEnd::Stopped),
+            };
             continue;
         }
         let round = without_rejected(work, next.round);
@@ -147,9 +152,17 @@ async fn rounds(
             return Err(error.into());
         }
         // Writing it down took a while: what was true must still be.
+        if looked
+            .as_ref()
+            .is_some_and(|looked| looked.is_too_old_for(&round))
+        {
+            looked = None;
+            continue;
+        }
         let view = access.view().await?;
         let pool = next.found.as_ref().map(|found| found.identity.id);
-        match guard::check(&round, &wish, &view, pool, proof.as_ref()) {
+        let proof = Looked::proof(looked.as_ref());
+        match guard::check(&round, &wish, &view, pool, proof) {
             Ok(()) => objections = 0,
             // The map moved: plan again from the newer view. Twice in a row is no accident.
             Err(objection) if objections == 0 => {
@@ -164,13 +177,13 @@ async fn rounds(
         journal.after_round(started.elapsed());
         let after = sent?;
         if access.aim == Aim::Remove && gives_back(&round, &wish) {
-            given_back(work, &after);
+            given_back(work, &wish, &after);
             return Ok(ended(work, access.aim, next.refusals));
         }
     }
     // The cap is only an end when something is left.
     let view = access.view().await?;
-    let (_, next) = plan(work, access, &view, proof.as_ref())?;
+    let (_, next) = plan(work, access, &view, Looked::proof(looked.as_ref()))?;
     if without_rejected(work, next.round).is_empty() {
         Ok(ended(work, access.aim, next.refusals))
     } else {
@@ -246,8 +259,7 @@ fn plan(
                 .rejections
                 .iter()
                 .find(|rejection| matches!(rejection.command, MonCommand::PoolRemove { .. }));
-            let refused = refused.map(ToString::to_string);
-            removal_round(&wish, view, proof, refused.as_deref())
+            removal_round(&wish, view, proof, refused)
         }
         Aim::Keep => factory(ObjectType::Pool).next_round(&wish, view),
     };
@@ -272,20 +284,6 @@ fn plan(
     Ok((Arc::new(wish), next))
 }
 
-/// Looks into a pool.
-async fn prove(access: &Access, view: &ClusterView, name: &PoolName) -> Result<Proof, RunEnd> {
-    let Some(pool) = view.pool_named(name) else {
-        return Err(RunEnd::Moved(format!("pool {name} is gone")));
-    };
-    let contents = access.client.contents(pool, view.map(), PROOF_LIMIT).await;
-    tracing::info!(pool = %name, ?contents, "looked into the pool");
-    Ok(Proof {
-        pool: view.map().identity(pool),
-        name: name.clone(),
-        contents,
-    })
-}
-
 /// Remembers the tokens that let this round's steps pass, before they are sent.
 fn spend_tokens(work: &PoolWork, wish: Arc<Wish>, round: &Round, request: &str) -> Arc<Wish> {
     let tokens: Vec<&String> = round
@@ -302,26 +300,6 @@ fn spend_tokens(work: &PoolWork, wish: Arc<Wish>, round: &Round, request: &str) 
     }
     work.state().record = Some(wish.record.clone());
     Arc::new(wish)
-}
-
-/// Whether a round gives a pool the name back that was taken from it for its removal.
-fn gives_back(round: &Round, wish: &Wish) -> bool {
-    let private = wish.removal_name();
-    round.steps.iter().any(|step| {
-        matches!(&step.command, MonCommand::PoolRename { from, .. } if Some(from) == private.as_ref())
-    })
-}
-
-/// A pool that has its name back is not being removed any more: the next try takes another private name.
-fn given_back(work: &PoolWork, view: &ClusterView) {
-    let mut state = work.state();
-    if let Some(record) = &mut state.record
-        && let Some(base) = &record.private_base
-        && view.pool_named(base).is_some()
-    {
-        record.removal = None;
-        record.private_base = None;
-    }
 }
 
 /// Eight hexadecimal digits that were never used before.
@@ -389,9 +367,7 @@ async fn send(
         if let Err(error) = &answer.result
             && error.outcome_unknown()
         {
-            access
-                .locks
-                .lock(access.client.fsid(), key, &step.command, Instant::now());
+            access.locks.lock(access.client.fsid(), key, &step.command);
         }
     }
     let epoch = access.monitor.read_epoch().await;
@@ -494,6 +470,12 @@ fn names_hold(round: &Round, view: &ClusterView, pool: Option<PoolId>) -> Result
     for step in &round.steps {
         // A name that the round would have given meant nothing before; if it was taken, the next plan says so.
         let names = match &step.command {
+            // Who takes the old name of a pool that has its new one is no matter of ours.
+            MonCommand::PoolRename { to, .. }
+                if view.pool_named(to).is_some_and(|found| found.id == pool) =>
+            {
+                continue;
+            }
             MonCommand::PoolRename { from, .. } => vec![from],
             command => command.pools(),
         };

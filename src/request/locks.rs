@@ -30,20 +30,21 @@ struct Lock {
     key: PoolKey,
     /// The command; `None` of an earlier process, whose commands are not known one by one.
     command: Option<MonCommand>,
-    until: Instant,
+    /// When the cluster was first seen after it: while monitors are frozen, nothing passes.
+    since: Option<Instant>,
 }
 
 impl NameLocks {
     /// Locks the names of a command that was not answered.
-    pub fn lock(&self, fsid: &Fsid, key: &PoolKey, command: &MonCommand, now: Instant) {
+    pub fn lock(&self, fsid: &Fsid, key: &PoolKey, command: &MonCommand) {
         for name in names(command) {
-            self.insert(fsid, key, name.clone(), Some(command.clone()), now);
+            self.insert(fsid, key, name.clone(), Some(command.clone()));
         }
     }
 
     /// Locks a name that an earlier process may have been about to use.
-    pub fn lock_name(&self, fsid: &Fsid, key: &PoolKey, name: PoolName, now: Instant) {
-        self.insert(fsid, key, name, None, now);
+    pub fn lock_name(&self, fsid: &Fsid, key: &PoolKey, name: PoolName) {
+        self.insert(fsid, key, name, None);
     }
 
     /// The first name of a round that has to wait, and for how long.
@@ -55,8 +56,7 @@ impl NameLocks {
         view: &ClusterView,
         now: Instant,
     ) -> Option<(PoolName, Duration)> {
-        let mut locks = self.locks();
-        locks.retain(|_, lock| lock.until > now && !lock.settled(view));
+        let locks = self.live(view, now);
         if locks.is_empty() {
             return None;
         }
@@ -74,23 +74,42 @@ impl NameLocks {
                                 .command
                                 .as_ref()
                                 .is_none_or(|sent| !gives_names(sent) || *sent == step.command));
-                    (!same).then(|| (name.clone(), lock.until.duration_since(now)))
+                    (!same).then(|| (name.clone(), lock.left(now)))
                 })
         })
     }
 
-    fn insert(
+    /// How long it is unclear yet what a pool's own commands do to names: while one is not settled.
+    pub fn unsettled(&self, key: &PoolKey, view: &ClusterView, now: Instant) -> Option<Duration> {
+        let locks = self.live(view, now);
+        let own = locks.iter().filter(|((fsid, _), lock)| {
+            fsid == view.fsid() && lock.key == *key && lock.command.as_ref().is_none_or(gives_names)
+        });
+        own.map(|(_, lock)| lock.left(now)).max()
+    }
+
+    /// The locks that still count, as a view shows.
+    fn live(
         &self,
-        fsid: &Fsid,
-        key: &PoolKey,
-        name: PoolName,
-        command: Option<MonCommand>,
+        view: &ClusterView,
         now: Instant,
-    ) {
+    ) -> MutexGuard<'_, BTreeMap<(Fsid, PoolName), Lock>> {
+        let mut locks = self.locks();
+        locks.retain(|(fsid, _), lock| {
+            if fsid != view.fsid() {
+                return true;
+            }
+            lock.since.get_or_insert(now);
+            !lock.left(now).is_zero() && !lock.settled(view)
+        });
+        locks
+    }
+
+    fn insert(&self, fsid: &Fsid, key: &PoolKey, name: PoolName, command: Option<MonCommand>) {
         let lock = Lock {
             key: key.clone(),
             command,
-            until: now + LATE,
+            since: None,
         };
         self.locks().insert((fsid.clone(), name), lock);
     }
@@ -101,6 +120,11 @@ impl NameLocks {
 }
 
 impl Lock {
+    fn left(&self, now: Instant) -> Duration {
+        let since = self.since.unwrap_or(now);
+        (since + LATE).saturating_duration_since(now)
+    }
+
     /// Whether a view shows that the command was executed, so that it will not be any more.
     fn settled(&self, view: &ClusterView) -> bool {
         match &self.command {

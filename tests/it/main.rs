@@ -52,6 +52,7 @@ mod real {
     mod ownership;
     mod rados;
     mod refusals;
+    mod removal;
     mod safety;
     mod steps;
     mod support;

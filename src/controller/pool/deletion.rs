@@ -7,15 +7,18 @@
 mod published;
 mod unpublished;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::look::{known_record, observes, wanted_name};
+use super::prepare::PATIENCE;
 use super::proceed::access;
-use super::subject::{Look, Subject};
-use crate::api::v1alpha1::{FINALIZER_POOL, Management, Operation, Verb};
+use super::subject::{Look, SOON, Subject};
+use crate::api::conditions::Reason;
+use crate::api::v1alpha1::{FINALIZER_POOL, Management, Operation};
 use crate::ceph::types::PoolName;
 use crate::ceph::view::ClusterView;
 use crate::controller::file::is_paused;
@@ -23,12 +26,15 @@ use crate::controller::journal::PoolJournal;
 use crate::controller::pools::{PoolEntry, removes_pool};
 use crate::controller::registry::Session;
 use crate::controller::status::Standing;
+use crate::monitor::NotUsable;
 use crate::request::executor::Aim;
 use crate::request::factory::Next;
 use crate::request::preview::Plan;
-use crate::request::token::AskedToken;
+use crate::request::refusal::Refusal;
+use crate::request::round::POOL_FIELD;
 use crate::request::user_request::UserRequest;
 use crate::request::wish::{Record, Wish};
+use crate::request::work::PoolWork;
 
 /// How soon a blocked deletion is looked at again: emptiness is not in the map.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -36,18 +42,37 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// Looks at a deleted object that still has our finalizer.
 pub(super) fn look(subject: &Subject<'_>) -> Look {
     let record = known_record(subject.work, subject.object);
-    for request in &mut subject.work.state().requests {
-        if request.operation != Operation::Delete {
-            request.fail("the object was deleted".to_owned(), Timestamp::now());
-        }
-    }
+    end_requests(subject.work, |request| {
+        (request.operation != Operation::Delete).then_some("the object was deleted")
+    });
     if record.unpublished {
         unpublished::look(subject, record)
-    } else if removes_pool(subject.object) || record.removal.is_some() {
+    } else if removes_pool(subject.object) || record.removal.is_some() || is_removing(subject.work)
+    {
         published::look(subject, record)
     } else {
+        end_requests(subject.work, |_| Some(KEPT));
         released(record)
     }
+}
+
+/// What a request for a removal ends with when the policy became Retain.
+const KEPT: &str = "the pool is kept, since deletionPolicy is Retain";
+
+/// Fails the requests that cannot go on, each in its words.
+fn end_requests(work: &PoolWork, words: impl Fn(&UserRequest) -> Option<&'static str>) {
+    for request in &mut work.state().requests {
+        if let Some(words) = words(request) {
+            request.fail(words.to_owned(), Timestamp::now());
+        }
+    }
+}
+
+/// Whether the run that is under way is a removal.
+fn is_removing(work: &PoolWork) -> bool {
+    let state = work.state();
+    let open = state.open_request();
+    state.running && open.is_some_and(|request| request.operation == Operation::Delete)
 }
 
 /// Nothing is left to do in Ceph: the object may go.
@@ -60,11 +85,24 @@ fn released(record: Record) -> Look {
 }
 
 /// It cannot go on, for this reason, until somebody does something.
-fn blocked(record: &Record, message: String, token: Option<AskedToken>) -> Look {
+fn blocked(record: &Record, why: Refusal) -> Look {
+    let standing = Standing::DeletionBlocked {
+        reason: why.reason,
+        message: why.message,
+        token: why.token.map(|token| *token),
+    };
     Look {
         record: Some(record.clone()),
         finalizer: true,
-        ..Look::at(Standing::DeletionBlocked { message, token }, AGAIN)
+        ..Look::at(standing, AGAIN)
+    }
+}
+
+/// Too little is known yet to say anything.
+fn unclear(record: Record) -> Look {
+    Look {
+        quiet: true,
+        ..under_way(record, SOON)
     }
 }
 
@@ -84,40 +122,61 @@ fn give_up(pool: &PoolName) -> String {
     )
 }
 
-/// The message where people asked for nothing to be sent.
-fn paused(subject: &Subject<'_>, what: &str) -> Option<String> {
-    is_paused(subject.object).then(|| {
-        format!(
-            "paused by the annotation poolwright.dev/paused, and {what} is still there; remove the annotation to go on"
-        )
-    })
+/// Where people asked for nothing to be sent.
+fn paused(subject: &Subject<'_>, what: &str) -> Option<Refusal> {
+    let message = format!(
+        "paused by the annotation poolwright.dev/paused, and {what} is still there; remove the annotation to go on"
+    );
+    is_paused(subject.object).then(|| Refusal::new(Reason::Paused, None, message))
 }
 
-/// The cluster, if it may be changed now; else why not, in words that stay the same while it lasts.
-fn reach(
-    subject: &Subject<'_>,
-    name: &PoolName,
-    verb: Verb,
-) -> Result<(Arc<Session>, Arc<ClusterView>), String> {
+/// Why a cluster may not be changed now.
+enum NotReached {
+    /// A restart, or a moment without a view, is no news.
+    Soon,
+    /// In words that stay the same while it lasts.
+    Because(Refusal),
+}
+
+/// The cluster, if it may be changed now.
+fn reach(subject: &Subject<'_>) -> Result<(Arc<Session>, Arc<ClusterView>), NotReached> {
+    let pools = subject.pools;
     let connection = &subject.object.spec.connection_ref.name;
-    let session = subject
-        .pools
-        .registry
-        .session(connection)
-        .map_err(|none| none.message)?;
+    let because = |reason, message: &str| NotReached::Because(Refusal::new(reason, None, message));
+    let early = pools.just_started(PATIENCE);
+    let session = pools.registry.session(connection).map_err(|none| {
+        let passing = matches!(
+            none.reason,
+            Reason::ConnectionNotFound | Reason::Connecting | Reason::Pending | Reason::Unreachable
+        );
+        if early && passing {
+            NotReached::Soon
+        } else {
+            because(none.reason, &none.message)
+        }
+    })?;
     if observes(&session) {
-        return Err(format!("the connection {connection} only observes"));
+        let words = format!("the connection {connection} only observes");
+        return Err(because(Reason::ObserveOnly, &words));
     }
     if subject.object.spec.management == Management::Observe {
-        return Err("the object's management is Observe".to_owned());
+        let words = "the object's management is Observe";
+        return Err(because(Reason::ObserveOnly, words));
     }
-    subject
-        .pools
-        .granted(&session, &subject.key.namespace, name, verb)
-        .map_err(|refusal| refusal.message)?;
-    let view = session.usable_view().map_err(|why| {
-        tracing::debug!(%why, "no view for a deletion");
-        "the cluster cannot be seen right now".to_owned()
+    if !pools.knows_namespace(&subject.key.namespace) {
+        // Its labels decide about grants, and are on their way.
+        return Err(NotReached::Soon);
+    }
+    let view = session.usable_view().map_err(|why| match why {
+        NotUsable::Stale { age } if age < PATIENCE => NotReached::Soon,
+        NotUsable::NoView if early => NotReached::Soon,
+        NotUsable::WentBack { .. } => because(
+            Reason::EpochWentBack,
+            "the cluster's OSD map is older than one seen before",
+        ),
+        NotUsable::Unreadable(_) => because(Reason::MapUnreadable, "the OSD map cannot be decoded"),
+        NotUsable::OtherCluster { .. } => because(Reason::FsidMismatch, "another cluster answers"),
+        _ => because(Reason::Unreachable, "no monitor answers"),
     })?;
     Ok((session, view))
 }
@@ -143,7 +202,7 @@ fn remove(subject: &Subject<'_>, wish: Wish, next: Next, session: &Session, aim:
             .is_some_and(|request| request.operation == Operation::Delete);
         if !open {
             let id = uuid::Uuid::new_v4().to_string();
-            let request = UserRequest::new(
+            let mut request = UserRequest::new(
                 id,
                 Operation::Delete,
                 wish.generation,
@@ -151,6 +210,10 @@ fn remove(subject: &Subject<'_>, wish: Wish, next: Next, session: &Session, aim:
                 &plan,
                 Timestamp::now(),
             );
+            // Proven empty, renamed, proven again, removed: whatever the first look has come to.
+            let absent = (POOL_FIELD.to_owned(), "absent".to_owned());
+            request.fields = BTreeMap::from([absent]);
+            request.rounds_planned = if aim == Aim::Remove { 2 } else { 1 };
             state.requests.push(request);
         }
         state.wish = Some(Arc::new(wish));

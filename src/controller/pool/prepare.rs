@@ -21,7 +21,7 @@ use crate::request::wish::{Record, Wish};
 use crate::request::work::PoolWork;
 
 /// A view may be this old before the objects say so: a map being read, or a monitor changing, is no news.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a plan is made of.
 pub(super) struct Prepared {

@@ -84,19 +84,21 @@ pub(super) fn conditions(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Vec<NewCo
             ]
         }
         Standing::Paused => vec![paused(old)],
-        Standing::DeletionBlocked { message, .. } => {
+        Standing::DeletionBlocked {
+            reason, message, ..
+        } => {
             let message = shortened(message);
             vec![
                 NewCondition::new(Ready, False, Reason::DeletionBlocked, message.clone()),
                 NewCondition::new(Stalled, True, Reason::DeletionBlocked, message.clone()),
-                NewCondition::new(DeletionBlocked, True, Reason::DeletionBlocked, message),
+                NewCondition::new(DeletionBlocked, True, *reason, message),
             ]
         }
         Standing::Deleting => both(
             False,
             Reconciling,
             Reason::Deleting,
-            "the object is deleted, and its pool is being removed",
+            "the object is deleted, and its pool is being removed or let go",
         ),
     }
 }

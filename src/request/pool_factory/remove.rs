@@ -10,6 +10,7 @@ use crate::api::conditions::Reason;
 use crate::api::v1alpha1::Verb;
 use crate::ceph::command::MonCommand;
 use crate::ceph::contents::Contents;
+use crate::ceph::errno::Verdict;
 use crate::ceph::osd_map::Pool;
 use crate::ceph::settings;
 use crate::ceph::types::{PoolIdentity, PoolName};
@@ -17,6 +18,7 @@ use crate::ceph::view::ClusterView;
 use crate::request::factory::{Found, Next};
 use crate::request::ownership::{Mark, read_mark};
 use crate::request::refusal::Refusal;
+use crate::request::rejection::Rejection;
 use crate::request::round::{POOL_FIELD, Round, Step};
 use crate::request::token::{Answer, Danger};
 use crate::request::wish::Wish;
@@ -73,12 +75,12 @@ pub(super) fn unpublished(wish: &Wish, reason: &str) -> Round {
 /// What to do next for a published pool whose object is deleted. Empty, without refusals and without
 /// [`Next::unproven`], when nothing is left to do: the pool is gone, or is not this object's to remove.
 ///
-/// `refused` are Ceph's words when it has refused the removal itself.
+/// `refused` is what Ceph said when it has refused the removal itself.
 pub fn removal_round(
     wish: &Wish,
     view: &ClusterView,
     proof: Option<&Proof>,
-    refused: Option<&str>,
+    refused: Option<&Rejection>,
 ) -> Next {
     let next = Next {
         verb: Verb::Delete,
@@ -91,7 +93,7 @@ pub fn removal_round(
         };
     }
     let Some(pool) = ours(wish, view) else {
-        return next;
+        return misnamed(wish, view).unwrap_or(next);
     };
     let identity = view.map().identity(pool);
     let next = Next {
@@ -168,13 +170,28 @@ pub fn removal_round(
 }
 
 /// What forbids to remove a pool, whatever is in it.
-fn forbidden(pool: &Pool, real: &PoolName, refused: Option<&str>) -> Option<Refusal> {
-    if let Some(words) = refused {
+fn forbidden(pool: &Pool, real: &PoolName, refused: Option<&Rejection>) -> Option<Refusal> {
+    if let Some(refused) = refused {
+        let (reason, remedy) = match refused.verdict {
+            Verdict::Guarded => (
+                Reason::Blocked,
+                "allow it with `ceph config set mon mon_allow_pool_delete true`, and in the ceph.conf of a monitor where \
+                 that says otherwise",
+            ),
+            Verdict::Denied => (
+                Reason::PermissionDenied,
+                "give the Ceph user the mon capability: allow command \"osd pool rm\"",
+            ),
+            _ => (Reason::Blocked, "take away what Ceph names"),
+        };
         return Some(blocked(
-            Reason::Blocked,
+            reason,
             format!(
-                "Ceph refuses to remove pool {real}: {words}; allow it with `ceph config set mon \
-                 mon_allow_pool_delete true` and the mon capability: allow command \"osd pool rm\""
+                "Ceph refuses to remove pool {real}: {} (code {}); {remedy}. It is tried again ever more seldom, since \
+                 each try takes the pool's name away for a moment; to have it tried at once, set the annotation \
+                 poolwright.dev/reconcile-requested-at to another value",
+                refused.text.trim(),
+                refused.code
             ),
         ));
     }
@@ -243,6 +260,23 @@ fn stranger(wish: &Wish, view: &ClusterView) -> Option<Next> {
     Some(give_back(view, &private, &real, vec![refusal], next))
 }
 
+/// Our private name on a pool that is not this object's any more, since somebody marked it meanwhile: it gets its own
+/// name back, and is left to its owner.
+fn misnamed(wish: &Wish, view: &ClusterView) -> Option<Next> {
+    let private = wish.removal_name()?;
+    let pool = view.pool_named(&private)?;
+    let real = wish.record.private_base.clone()?;
+    let next = Next {
+        found: Some(Found {
+            adopting: true,
+            ..found(view, pool, wish, true)
+        }),
+        verb: Verb::Delete,
+        ..Next::default()
+    };
+    Some(give_back(view, &private, &real, Vec::new(), next))
+}
+
 /// The pool has its private name, and is not removed: it gets its real one back.
 fn give_back(
     view: &ClusterView,
@@ -255,8 +289,8 @@ fn give_back(
         refusals.push(blocked(
             Reason::PoolExists,
             format!(
-                "the pool keeps the name {private}, since its name {real} was taken by another pool (id {}); give it \
-                 another name: `ceph osd pool rename {private} NAME`",
+                "the name {real} was taken by another pool (id {}) while this one was to be removed, so this one keeps \
+                 the name {private}; give it another one: `ceph osd pool rename {private} NAME`",
                 other.id
             ),
         ));
@@ -306,19 +340,25 @@ fn emptiness(
     else {
         return Emptiness::Unproven;
     };
-    let found = match &proof.contents {
+    let (reason, found) = match &proof.contents {
         Contents::Empty => return Emptiness::Proven,
-        Contents::Something(what) => format!("pool {real} is not empty: {what}"),
-        Contents::Unknown(why) => format!("pool {real} is not proven empty: {why}"),
+        Contents::Something(what) => (
+            Reason::NotEmpty,
+            format!("pool {real} is not empty: {what}; empty it and it is removed by itself"),
+        ),
+        Contents::Unknown(why) => (
+            Reason::NotProven,
+            format!("pool {real} is not proven empty: {why}; it is looked at again by itself"),
+        ),
     };
     let Answer::Needed(asked) = answer else {
         return Emptiness::Unproven;
     };
     let message = format!(
-        "{found}; empty it, or keep it with deletionPolicy: Retain, or, to lose what is in it for good, {}",
+        "{found}. To remove it and lose what is in it for good, {}",
         wish.how_to_confirm(&asked)
     );
-    Emptiness::Refused(Box::new(blocked(Reason::NotEmpty, message).asking(asked)))
+    Emptiness::Refused(Box::new(blocked(reason, message).asking(asked)))
 }
 
 fn blocked(reason: Reason, message: String) -> Refusal {

@@ -5,7 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{AGAIN, base_name, blocked, give_up, paused, reach, released, remove, under_way};
+use super::{
+    AGAIN, NotReached, base_name, blocked, give_up, paused, reach, released, remove, unclear,
+    under_way,
+};
+use crate::api::conditions::Reason;
 use crate::api::v1alpha1::{CephPool, Operation, Verb};
 use crate::controller::pool::proceed::ended_badly;
 use crate::controller::pool::subject::{Look, Subject};
@@ -14,6 +18,7 @@ use crate::controller::status;
 use crate::request::executor::Aim;
 use crate::request::locks::LATE;
 use crate::request::pool_factory::discard_round;
+use crate::request::refusal::Refusal;
 use crate::request::rejection::Rejection;
 use crate::request::wish::{Record, Wish};
 use crate::request::work::{PoolWork, RunEnd};
@@ -38,19 +43,35 @@ pub(super) fn look(subject: &Subject<'_>, record: Record) -> Look {
     );
     let give_up = give_up(&wish.private_name());
     if let Some(message) = paused(subject, "its unfinished pool") {
-        return blocked(&record, message, None);
+        return blocked(&record, message);
     }
-    let (session, view) = match reach(subject, &base, Verb::Create) {
-        Ok(reached) => reached,
-        Err(why) => {
-            let message = format!("the unfinished pool cannot be removed: {why}; {give_up}");
-            return blocked(&record, message, None);
-        }
+    let still = |why: &str| {
+        let message = format!("the unfinished pool cannot be removed: {why}; {give_up}");
+        blocked(&record, dead_end(message))
     };
+    let (session, view) = match reach(subject) {
+        Ok(reached) => reached,
+        Err(NotReached::Soon) => return unclear(record),
+        Err(NotReached::Because(why)) => return still(&why.message),
+    };
+    if let Err(refusal) = pools.granted(&session, &key.namespace, &base, Verb::Create) {
+        return still(&refusal.message);
+    }
     let next = discard_round(&wish, &view);
     if let Some(refusal) = next.refusals.first() {
         tracing::warn!(pool = %key, message = refusal.message, "not removing a pool that is not ours");
         return released(record);
+    }
+    let identity = record.identity.as_ref();
+    if next.round.is_empty() && identity.is_some_and(|pool| view.identified(pool).is_some()) {
+        // It has its real name: an earlier process, or its last run, was ended before it could write that down.
+        let record = Record {
+            unpublished: false,
+            private_base: None,
+            ..record
+        };
+        work.state().record = Some(record.clone());
+        return super::look(subject);
     }
     if next.round.is_empty() {
         for request in &mut work.state().requests {
@@ -62,7 +83,7 @@ pub(super) fn look(subject: &Subject<'_>, record: Record) -> Look {
     if let Some((why, wait)) = failed(entry, work) {
         return Look {
             requeue: wait,
-            ..blocked(&record, format!("{why}; or {give_up}"), None)
+            ..blocked(&record, dead_end(format!("{why}; or {give_up}")))
         };
     }
     if denied {
@@ -75,6 +96,10 @@ pub(super) fn look(subject: &Subject<'_>, record: Record) -> Look {
     }
     remove(subject, wish, next, &session, Aim::Discard);
     removing(object, record)
+}
+
+fn dead_end(message: String) -> Refusal {
+    Refusal::new(Reason::DeletionBlocked, None, message)
 }
 
 /// While the removal is tried again, the object keeps saying why it did not work before.

@@ -34,6 +34,7 @@ fn standings() -> Vec<Standing> {
         Standing::Differs,
         Standing::Paused,
         Standing::DeletionBlocked {
+            reason: Reason::NotEmpty,
             message: message(),
             token: None,
         },
@@ -116,7 +117,7 @@ fn expected(
             "DeletionBlocked",
             &[
                 ("Stalled", "DeletionBlocked"),
-                ("DeletionBlocked", "DeletionBlocked"),
+                ("DeletionBlocked", "NotEmpty"),
             ],
             FAILED,
         ),

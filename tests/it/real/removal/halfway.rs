@@ -1,0 +1,1 @@
+//! In the middle of a removal.
