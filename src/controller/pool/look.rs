@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::Instant;
 
 use super::prepare::{Prepared, prepare};
 use super::proceed::{Scene, proceed, text};
@@ -256,7 +255,7 @@ fn lock_names(subject: &Subject<'_>, session: &Session, wish: &Wish) {
     ];
     let locks = &subject.pools.collection.locks;
     for name in names.into_iter().flatten() {
-        locks.lock_name(&session.fsid, subject.key, name, Instant::now());
+        locks.lock_name(&session.fsid, subject.key, name);
     }
 }
 
