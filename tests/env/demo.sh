@@ -81,7 +81,7 @@ caps="allow r"
 for command in create set set-quota rename rm "application enable" "application set" "application rm"; do
   caps="$caps, allow command \\\"osd pool $command\\\""
 done
-run "timeout 20 ceph auth get-or-create client.poolwright mon \"$caps\" -o $dir/key"
+run "timeout 20 ceph auth get-or-create client.poolwright mon \"$caps\" osd \"allow r\" -o $dir/key"
 run "kubectl -n poolwright-system create secret generic ceph-main --from-file=key=$dir/key"
 run "sed 's#- 192.0.2.11#- \"$(cat "$dir/ceph/monitors")\"#' examples/connection.yaml | kubectl apply -f -"
 
@@ -133,6 +133,22 @@ run "kubectl apply -f examples/pools.yaml"
 run "kubectl wait --for=condition=Ready --timeout=60s cephpool --all"
 run "kubectl get cephpool,cephrequest"
 run "kubectl get events --field-selector involvedObject.name=$rbd --sort-by=.lastTimestamp | cut -c 1-140"
+
+title "Remove a pool with its object: only what is proven empty goes, everything else needs your word"
+allow='[{"op":"replace","path":"/spec/grants/0/allow","value":["Create","Update","Delete"]}]'
+run "kubectl patch clusterconnection main --type json -p '$allow'"
+run "kubectl patch cephpool scratch --type merge -p '{\"spec\":{\"deletionPolicy\":\"Delete\"}}'"
+run "timeout 20 rados -p scratch put note /etc/hostname"
+run "kubectl delete cephpool scratch --wait=false"
+run "kubectl wait --for=condition=DeletionBlocked --timeout=60s cephpool/scratch"
+message='{.status.conditions[?(@.type=="DeletionBlocked")].message}'
+run "kubectl get cephpool scratch -o jsonpath='$message{\"\\n\"}'"
+note "somebody says so, with the token from the message:"
+token=$(kubectl get cephpool scratch -o jsonpath='{.status.askedTokens[0].token}')
+run "kubectl annotate cephpool scratch poolwright.dev/confirm=$token --overwrite"
+run "kubectl wait --for=delete --timeout=60s cephpool/scratch"
+run "timeout 20 ceph osd pool ls"
+run "kubectl get cephrequest -o jsonpath='{range .items[?(@.spec.operation==\"Delete\")].status.rounds[*].commands[*]}{.command}{\"  -> \"}{.code}{\"\\n\"}{end}'"
 
 if [ -n "${KEEP:-}" ]; then
   cat <<TEXT
