@@ -125,6 +125,8 @@ pub struct Observation<'a> {
     pub uses: &'a [PoolUse],
     /// Private pools that nothing records, for long enough.
     pub leftovers: &'a [String],
+    /// The epoch from which the map went back, as a person has confirmed; 0 where it did not.
+    pub went_back_from: Epoch,
     /// The replica that acts, where they elect one.
     pub leader: Option<&'a str>,
 }
@@ -144,6 +146,7 @@ pub fn compute(
         view,
         uses,
         leftovers,
+        went_back_from,
         leader,
     } = *observation;
     let fsid = fsid
@@ -156,6 +159,7 @@ pub fn compute(
         ClusterConnectionStatus::default()
     };
     let epoch = view.and_then(|view| i64::try_from(view.epoch().0).ok());
+    let from = i64::try_from(went_back_from.0).unwrap_or_default();
     let mut wanted = conditions_of(standing, fsid.as_deref());
     if deleting && let Some(ready) = wanted.first_mut() {
         ready.message = format!("{}; {}", held_by(uses), ready.message);
@@ -164,7 +168,10 @@ pub fn compute(
         observed_generation: generation,
         conditions: conditions::set(&old.conditions, wanted, generation, now),
         fsid,
-        epoch: kept.epoch.max(epoch),
+        // What was recorded of a map that went back counts no more.
+        epoch: kept.epoch.filter(|epoch| *epoch > from).max(epoch),
+        went_back_from: Some(from)
+            .filter(|from| *from > 0 && epoch.or(kept.epoch).is_none_or(|epoch| epoch <= *from)),
         release: release.map(str::to_owned).or(kept.release),
         require_osd_release: view
             .map(|view| view.map().require_osd_release_name.clone())

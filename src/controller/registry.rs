@@ -67,17 +67,31 @@ impl Session {
 
 /// The highest epoch recorded for a cluster. It only rises.
 #[derive(Debug, Default)]
-pub struct Floor(AtomicU64);
+pub struct Floor {
+    highest: AtomicU64,
+    /// What was recorded up to this is of a map that has gone back since, which a person has confirmed.
+    went_back_from: Epoch,
+}
 
 impl Floor {
+    /// A floor that epochs up to this one do not raise.
+    pub fn after(went_back_from: Epoch) -> Self {
+        Self {
+            highest: AtomicU64::default(),
+            went_back_from,
+        }
+    }
+
     /// Raises it to an epoch that was read from an object or awaited by a run.
     pub fn raise(&self, epoch: Epoch) {
-        self.0.fetch_max(epoch.0, Ordering::AcqRel);
+        if epoch > self.went_back_from {
+            self.highest.fetch_max(epoch.0, Ordering::AcqRel);
+        }
     }
 
     /// The epoch that a usable view has at least.
     pub fn get(&self) -> Epoch {
-        Epoch(self.0.load(Ordering::Acquire))
+        Epoch(self.highest.load(Ordering::Acquire))
     }
 }
 

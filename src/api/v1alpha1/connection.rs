@@ -280,6 +280,11 @@ pub struct ClusterConnectionStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
 
+    /// The highest epoch that was recorded when a person confirmed that the OSD map has gone back, as after a restored
+    /// backup. Epochs recorded up to it count no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub went_back_from: Option<i64>,
+
     /// The release that the monitors run, such as `18.2.7` or `20 (tentacle)`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,

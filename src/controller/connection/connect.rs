@@ -54,7 +54,7 @@ impl Shared {
             closed.clone(),
         );
         let release = release(client.as_ref()).await;
-        let floor = Floor::default();
+        let floor = Floor::after(slot.went_back_from(connection));
         floor.raise(self.recorded(connection, slot, &fsid));
         let live = Live {
             desired: desired.clone(),

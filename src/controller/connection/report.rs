@@ -17,6 +17,7 @@ use super::slot::Slot;
 use super::{Error, FIELD_MANAGER, Guarded, Shared, session};
 use crate::api::conditions::Reason;
 use crate::api::v1alpha1::{ClusterConnection, ClusterConnectionStatus, FINALIZER_CONNECTION};
+use crate::ceph::types::Epoch;
 use crate::controller::connection_status::{
     Observation, PoolUse, Problem, Standing, Write, compute, leftovers, worth_writing,
 };
@@ -142,6 +143,7 @@ impl Shared {
             view: view.as_deref(),
             uses,
             leftovers: &left,
+            went_back_from: slot.went_back_from(connection),
             leader: self.leadership.identity(),
         };
         let new = compute(&old, &observation, &Time(Timestamp::now()));
@@ -201,6 +203,7 @@ impl Shared {
             view: None,
             uses: &[],
             leftovers: &[],
+            went_back_from: Epoch::default(),
             leader: self.leadership.identity(),
         };
         let new = compute(&old, &observation, &Time(Timestamp::now()));

@@ -17,12 +17,13 @@ use super::secret::{SecretState, SecretWatch};
 use super::slot::{Attempt, Live, Slot};
 use super::standing::judge;
 use crate::api::conditions::Reason;
-use crate::api::v1alpha1::ClusterConnection;
-use crate::ceph::types::Fsid;
+use crate::api::v1alpha1::{ANNOTATION_CONFIRM, ClusterConnection};
+use crate::ceph::types::{Epoch, Fsid};
 use crate::controller::connection_status::{Problem, Standing};
 use crate::controller::keyring;
 use crate::controller::registry::{NoSession, Session};
-use crate::monitor::Contact;
+use crate::monitor::{Contact, NotUsable};
+use crate::request::token::{Answer, AskedToken, Confirmations, Danger, parse};
 
 /// A client that has not reached the monitors for so long is tried anew: an address may have come to mean another
 /// host, or the key may be no more, and librados says neither.
@@ -84,9 +85,12 @@ impl Shared {
             self.retire(slot.live.take());
         }
         self.keep_spec(connection, slot);
+        let accepted = accepts_older_map(connection, slot);
         if !self.registry.takes_renewal(&name)
-            && let Some(attended) = as_it_is(slot, &desired, expected.as_ref())
+            && !accepted
+            && let Some(mut attended) = as_it_is(slot, &desired, expected.as_ref())
         {
+            how_to_accept(connection, slot, &mut attended.standing);
             if matches!(attended.standing, Standing::Connected { .. }) {
                 slot.attempt = None;
                 self.attempts().clear(&slot.uid);
@@ -336,6 +340,73 @@ fn as_it_is(slot: &Slot, desired: &Desired, expected: Option<&Fsid>) -> Option<A
             again: Some(retry_at),
         }),
         None => None,
+    }
+}
+
+/// The epoch that was recorded or seen before, where the map is behind it.
+fn behind(slot: &Slot) -> Option<Epoch> {
+    let session = &slot.live.as_ref()?.session;
+    if let Contact::WentBack { had, .. } = session.monitor.snapshot().contact {
+        return Some(had.max(session.floor.get()));
+    }
+    let usable = session
+        .monitor
+        .usable_view(Instant::now(), Duration::MAX, session.floor.get());
+    match usable {
+        Err(NotUsable::WentBack { floor, .. }) => Some(floor),
+        _ => None,
+    }
+}
+
+/// The token by which a person confirms that a map that went back is what it should be.
+fn token(connection: &ClusterConnection, slot: &Slot, had: Epoch) -> Option<AskedToken> {
+    let fsid = &slot.live.as_ref()?.session.fsid;
+    let confirmations = Confirmations {
+        uid: connection.uid().unwrap_or_default(),
+        ..Confirmations::default()
+    };
+    let danger = Danger::new("epochWentBack", format!("{fsid} from {had}"));
+    match confirmations.answer(&[], &danger, None, 0) {
+        Answer::Needed(asked) => Some(asked),
+        Answer::Confirmed(_) => None,
+    }
+}
+
+/// Whether a person has confirmed that the map may be older than it was. Then the session is opened anew, and knows nothing
+/// of the epochs before.
+fn accepts_older_map(connection: &ClusterConnection, slot: &mut Slot) -> bool {
+    let Some(had) = behind(slot) else {
+        return false;
+    };
+    let given = connection.annotations().get(ANNOTATION_CONFIRM);
+    let given = given.map(|text| parse(text)).unwrap_or_default();
+    let confirmed = token(connection, slot, had).is_some_and(|asked| given.contains(&asked.token));
+    if confirmed {
+        tracing::warn!(
+            connection = connection.name_any(),
+            had = had.0,
+            "the OSD map has gone back, and a person has confirmed that it may"
+        );
+        slot.confirmed = Some(had);
+    }
+    confirmed
+}
+
+/// Adds the command by which a person confirms it.
+fn how_to_accept(connection: &ClusterConnection, slot: &Slot, standing: &mut Standing) {
+    let Standing::Failed(problem) = standing else {
+        return;
+    };
+    if problem.reason != Reason::EpochWentBack {
+        return;
+    }
+    if let Some(asked) = behind(slot).and_then(|had| token(connection, slot, had)) {
+        problem.message = format!(
+            "{}; if it is, confirm it: `kubectl annotate clusterconnection {} {ANNOTATION_CONFIRM}={} --overwrite`",
+            problem.message,
+            connection.name_any(),
+            asked.token
+        );
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::DropGuard;
 use super::desired::{self, Desired};
 use super::secret::SecretWatch;
 use crate::api::v1alpha1::{ClusterConnection, ClusterConnectionStatus};
-use crate::ceph::types::Fsid;
+use crate::ceph::types::{Epoch, Fsid};
 use crate::controller::connection_status::Problem;
 use crate::controller::registry::Session;
 
@@ -28,6 +28,8 @@ pub(super) struct Slot {
     pub(super) secret: Option<SecretWatch>,
     /// The cluster that this process connected to first, until the status says so.
     pub(super) first_contact: Option<Fsid>,
+    /// The epoch from which the map went back, as a person has confirmed, until the status says so.
+    pub(super) confirmed: Option<Epoch>,
     /// The open session.
     pub(super) live: Option<Live>,
     /// The last attempt to open one, if that failed.
@@ -82,6 +84,7 @@ impl Slot {
             uid,
             secret: None,
             first_contact: None,
+            confirmed: None,
             live: None,
             attempt: None,
             reported: None,
@@ -125,6 +128,13 @@ impl Slot {
             .or(cached.status.as_ref())
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// The epoch from which the map went back, as a person has confirmed; epoch 0 where it did not.
+    pub(super) fn went_back_from(&self, connection: &ClusterConnection) -> Epoch {
+        let written = self.status(connection).went_back_from;
+        let written = written.and_then(|epoch| u64::try_from(epoch).ok());
+        self.confirmed.max(written.map(Epoch)).unwrap_or_default()
     }
 
     /// Notes a write of ours, and the status if it was one of that.

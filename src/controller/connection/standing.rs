@@ -50,8 +50,7 @@ fn went_back(had: Epoch) -> Problem {
         Reason::EpochWentBack,
         format!(
             "the cluster's OSD map is behind epoch {had}, which was seen before, as after a restored backup; nothing is \
-             sent. Make sure that the cluster is what it should be: this version of Poolwright cannot be told so, and \
-             goes on when the cluster's epoch has passed {had}"
+             sent. Make sure that the cluster is what it should be"
         ),
     )
 }

@@ -75,6 +75,7 @@ fn observation<'a>(
         view: Some(view),
         uses: &[],
         leftovers: &[],
+        went_back_from: Epoch::default(),
         leader: None,
     }
 }

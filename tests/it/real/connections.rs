@@ -13,7 +13,7 @@ use tokio::time::{Duration, Instant};
 
 use super::steps::{PLAIN, ready, status};
 use super::support::{
-    CAPS, Case, Ceph, ControlPlane, LIMIT, World, condition, holds, kubeconfig_of_chart, run,
+    CAPS, Case, Ceph, ControlPlane, LIMIT, Own, World, condition, holds, kubeconfig_of_chart, run,
 };
 
 /// A key in the right form that no cluster knows.
@@ -506,4 +506,48 @@ async fn the_library_is_missing() {
         "it runs on"
     );
     controller.kill().await.expect("it is ended");
+}
+
+/// An OSD map older than one seen before, as after a restored backup: nothing is sent until a person confirms it with the
+/// command in the condition, and from then on it goes on, also after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_map_is_confirmed() {
+    let case = Case::new(World::own(Own::default()).await, "older").await;
+    let connections: Api<ClusterConnection> = Api::all(case.client.clone());
+    case.apply(
+        "a",
+        "{replicated: {size: 2}, placementGroups: {count: 1}, applications: [{name: rbd}]}",
+    )
+    .await;
+    case.ready("a").await;
+    // The cluster cannot be taken back in a test, but what was seen before can be put ahead.
+    case.world.kill_controller();
+    let ahead = json!({"status": {"epoch": 1_000_000}});
+    connections
+        .patch_status("main", &PatchParams::default(), &Patch::Merge(&ahead))
+        .await
+        .expect("the status is accepted");
+    case.world.start_controller().await;
+    let message = until(&case, "main", "EpochWentBack").await;
+    let commands = case.world.mutating_commands().await;
+    case.apply(
+        "a",
+        "{replicated: {size: 3}, placementGroups: {count: 1}, applications: [{name: rbd}]}",
+    )
+    .await;
+    case.stalled("a", "EpochWentBack").await;
+    assert_eq!(case.world.mutating_commands().await, commands);
+
+    // As the message says.
+    let command = message.split('`').nth(1).expect("a command").to_owned();
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    case.kubectl(&words).await;
+    until(&case, "main", "Connected").await;
+    case.ready("a").await;
+    assert_eq!(case.its_pool("a").await["size"], 3);
+    case.world.kill_controller();
+    case.world.start_controller().await;
+    until(&case, "main", "Connected").await;
+    case.looked("a").await;
+    case.ready("a").await;
 }
