@@ -217,7 +217,7 @@ const NAIVE: &str = r#"
 import rados, sys, json
 cluster = rados.Rados(conffile=sys.argv[1], conf={"rados_mon_op_timeout": "3"})
 cluster.connect()
-print("client.%d" % cluster.get_instance_id(), flush=True)
+print('"global_id": %d,' % cluster.get_instance_id(), flush=True)
 for line in sys.stdin:
     name = line.strip()
     command = {"prefix": "osd pool rm", "pool": name, "pool2": name, "yes_i_really_really_mean_it": True}
@@ -251,11 +251,11 @@ impl Naive {
                 output: BufReader::new(child.stdout.take().expect("its output")).lines(),
                 _child: child,
             };
-            let name = format!("\"{}\"", naive.answer().await);
+            let id = naive.answer().await;
             let sessions = case
                 .ceph(&["tell", &format!("mon.{mon}"), "sessions"])
                 .await;
-            if sessions.contains(&name) {
+            if sessions.contains(&id) {
                 return naive;
             }
         }
