@@ -32,6 +32,8 @@ struct Lock {
     command: Option<MonCommand>,
     /// When the cluster was first seen after it: while monitors are frozen, nothing passes.
     since: Option<Instant>,
+    /// Whether it was sent again: then a view that shows it executed does not tell which of the two was.
+    again: bool,
 }
 
 impl NameLocks {
@@ -56,27 +58,23 @@ impl NameLocks {
         view: &ClusterView,
         now: Instant,
     ) -> Option<(PoolName, Duration)> {
-        let locks = self.live(view, now);
+        let mut locks = self.live(view, now);
         if locks.is_empty() {
             return None;
         }
-        round.steps.iter().find_map(|step| {
+        for step in &round.steps {
             let publishing = matches!(step.command, MonCommand::PoolCreate(_)).then_some(wish);
-            names(&step.command)
-                .into_iter()
-                .chain(publishing)
-                .find_map(|name| {
-                    let lock = locks.get(&(view.fsid().clone(), name.clone()))?;
-                    // What was begun may be sent again: it does the same.
-                    let same = lock.key == *key
-                        && (!gives_names(&step.command)
-                            || lock
-                                .command
-                                .as_ref()
-                                .is_none_or(|sent| !gives_names(sent) || *sent == step.command));
-                    (!same).then(|| (name.clone(), lock.left(now)))
-                })
-        })
+            for name in names(&step.command).into_iter().chain(publishing) {
+                let Some(lock) = locks.get_mut(&(view.fsid().clone(), name.clone())) else {
+                    continue;
+                };
+                if lock.key != *key || !lock.lets_pass(&step.command) {
+                    return Some((name.clone(), lock.left(now)));
+                }
+                lock.again |= lock.command.as_ref() == Some(&step.command);
+            }
+        }
+        None
     }
 
     /// How long it is unclear yet what a pool's own commands do to names: while one is not settled.
@@ -106,12 +104,16 @@ impl NameLocks {
     }
 
     fn insert(&self, fsid: &Fsid, key: &PoolKey, name: PoolName, command: Option<MonCommand>) {
+        let mut locks = self.locks();
+        let name = (fsid.clone(), name);
+        let before = locks.get(&name);
         let lock = Lock {
+            again: before.is_some_and(|lock| lock.command.is_some() && lock.command == command),
             key: key.clone(),
             command,
             since: None,
         };
-        self.locks().insert((fsid.clone(), name), lock);
+        locks.insert(name, lock);
     }
 
     fn locks(&self) -> MutexGuard<'_, BTreeMap<(Fsid, PoolName), Lock>> {
@@ -125,10 +127,20 @@ impl Lock {
         (since + LATE).saturating_duration_since(now)
     }
 
+    /// Whether the pool's own run may send this meanwhile: what was begun does the same when it is sent again. A name
+    /// is not removed while a rename to it may come late, and bring another pool.
+    fn lets_pass(&self, command: &MonCommand) -> bool {
+        match &self.command {
+            None => !matches!(command, MonCommand::PoolRemove { .. }),
+            Some(sent) => !gives_names(command) || !gives_names(sent) || sent == command,
+        }
+    }
+
     /// Whether a view shows that the command was executed, so that it will not be any more.
     fn settled(&self, view: &ClusterView) -> bool {
         match &self.command {
             Some(MonCommand::PoolCreate(create)) => view.pool_named(&create.pool).is_some(),
+            _ if self.again => false,
             Some(MonCommand::PoolRename { from, to }) => {
                 view.pool_named(from).is_none() && view.pool_named(to).is_some()
             }

@@ -28,6 +28,7 @@ mod pure {
     mod manifests;
     mod ownership;
     mod plans;
+    mod removal;
     mod schema;
     mod support;
     mod yaml;

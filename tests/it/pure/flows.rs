@@ -4,6 +4,7 @@
 mod bench;
 mod lost;
 mod meanwhile;
+mod removing;
 
 use std::sync::Arc;
 use std::time::Duration;

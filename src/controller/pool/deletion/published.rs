@@ -121,7 +121,10 @@ pub(super) fn look(subject: &Subject<'_>, known: Record) -> Look {
     }
     let news = said(entry, subject, &wish);
     let denied = work.state().rejections.iter().any(Rejection::denied);
-    if let Some((why, wait)) = held(entry, work, news, half_way) {
+    // A pool that has its private name and is not to be removed now gets its own one back before anything else.
+    let refused = matches!(work.state().end, Some(RunEnd::Refused(_)));
+    let left = half_way && (!refused || !next.round.is_empty());
+    if let Some((why, wait)) = held(entry, work, news, left) {
         return Look {
             requeue: wait,
             ..scene.still(why, Some(&view))
@@ -255,25 +258,21 @@ fn together(refusals: &[Refusal]) -> Option<Refusal> {
     })
 }
 
-/// Why the last try came to nothing, and how long until the next one; nothing when it may be tried now.
-fn held(
-    entry: &PoolEntry,
-    work: &PoolWork,
-    news: bool,
-    half_way: bool,
-) -> Option<(Refusal, Duration)> {
+/// Why the last try came to nothing, and how long until the next one; nothing when it may be tried now. `left` is a pool
+/// that should not have its private name any more.
+fn held(entry: &PoolEntry, work: &PoolWork, news: bool, left: bool) -> Option<(Refusal, Duration)> {
     let mut side = entry.side();
     let mut state = work.state();
-    let refused = matches!(state.end, Some(RunEnd::Refused(_)));
     if let Some(why) = why_not(&state)
         && !news
     {
         let now = Instant::now();
-        let due = if let Some(due) = side.next_try {
-            due
-        } else {
-            let wait = wait_after(&mut side, &state, &why, half_way && !refused);
-            *side.next_try.insert(now + wait)
+        let due = match side.next_try {
+            Some(due) => due,
+            None => {
+                let wait = wait_after(&mut side, &state, &why, left);
+                *side.next_try.insert(now + wait)
+            }
         };
         if now < due {
             return Some((why, (due - now).min(AGAIN)));
@@ -284,8 +283,8 @@ fn held(
         side.rejected_tries = 0;
         side.looks_failed = 0;
     }
-    if half_way && !refused && !news {
-        // It gets its name back before the removal itself is tried again.
+    if left && !news {
+        // What Ceph refused is not tried again before the pool has its name back.
         state
             .rejections
             .retain(|rejection| matches!(rejection.command, MonCommand::PoolRemove { .. }));

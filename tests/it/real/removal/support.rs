@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::OnceCell;
-use tokio::time::{Duration, sleep, timeout};
+use tokio::time::{Duration, timeout};
 
 use crate::real::steps::slow;
 use crate::real::support::{CAPS, Case, Ceph, LIMIT, World, condition, run};
@@ -67,9 +67,14 @@ pub(super) async fn slow_case(name: &str) -> Case {
 pub(super) async fn case_on(name: &str, ceph: Ceph, more: Value) -> (Case, String) {
     let world = World::shared().await;
     let connection = format!("removal-{name}");
-    connect(&world, &connection, &ceph, more).await;
-    let case = Case::with_connection(world, &connection, &connection, Arc::new(ceph)).await;
+    let case = case_over(world, &connection, Arc::new(ceph), more).await;
     (case, connection)
+}
+
+/// A case with a connection of its own, in a world.
+pub(super) async fn case_over(world: Arc<World>, name: &str, ceph: Arc<Ceph>, more: Value) -> Case {
+    connect(&world, name, &ceph, more).await;
+    Case::with_connection(world, name, name, ceph).await
 }
 
 /// Deletes an object.
@@ -115,6 +120,20 @@ pub(super) async fn begun(case: &Case, name: &str) {
         nonce.is_some_and(|nonce| nonce.starts_with("del-"))
     })
     .await;
+}
+
+/// Waits until a pool has its private name; gives that.
+pub(super) async fn renamed(case: &Case) -> String {
+    let private = |name: &String| name.contains(".poolwright-del-");
+    case.wait_for("a private name", LIMIT, async || {
+        let names = case.pool_names().await;
+        names
+            .iter()
+            .find(|name| private(name))
+            .cloned()
+            .ok_or_else(|| format!("{names:?}"))
+    })
+    .await
 }
 
 /// Waits until a new pool can be proven empty, so that its removal begins at once.
@@ -262,9 +281,4 @@ impl Client {
             .expect("an answer");
         line.expect("a pipe").expect("a line")
     }
-}
-
-/// A short pause between two looks at what changes by the tenth of a second.
-pub(super) async fn moment() {
-    sleep(Duration::from_millis(20)).await;
 }

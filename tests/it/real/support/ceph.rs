@@ -30,6 +30,14 @@ impl Ceph {
         }
     }
 
+    /// One that somebody else ends, by its folder.
+    pub(crate) fn at(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            own: false,
+        }
+    }
+
     /// A cluster of its own, with options of `ceph-cluster.sh` such as `("OSDS", "1")`.
     pub(crate) async fn own(options: &[(&str, &str)]) -> Self {
         // Below the shared one's folder: what a killed test leaves behind is ended with that one.
