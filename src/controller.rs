@@ -271,14 +271,14 @@ fn watch_pools(
     let following = tokio::spawn(triggers::follow(
         Arc::clone(&pools),
         ended_runs,
-        urgent,
+        urgent.clone(),
         shutdown.clone(),
     ));
     let looks = tokio::spawn(look_after_pools(
         Arc::clone(&pools),
         touched,
         objects,
-        triggers,
+        (urgent, triggers),
         shutdown.clone(),
     ));
     Watching {
@@ -356,7 +356,10 @@ async fn look_after_pools(
     pools: Arc<Pools>,
     touched: impl futures::Stream<Item = Result<GuardedPool, watcher::Error>> + Send + 'static,
     objects: Store<GuardedPool>,
-    triggers: impl futures::Stream<Item = ObjectRef<GuardedPool>> + Send + 'static,
+    (urgent, triggers): (
+        triggers::Urgent,
+        impl futures::Stream<Item = ObjectRef<GuardedPool>> + Send + 'static,
+    ),
     shutdown: CancellationToken,
 ) {
     let results = Controller::for_stream(touched, objects.clone())
@@ -377,6 +380,7 @@ async fn look_after_pools(
                     .within(gone.namespace.as_deref().unwrap_or_default());
                 let left = objects.get(&gone).and_then(|object| object.uid());
                 pools.forget(&gone, left.as_deref());
+                triggers::left(&pools, &urgent);
             }
             // Told already, with the object's name, by the error policy.
             Err(ControllerError::ReconcilerFailed(..)) => {}
