@@ -212,6 +212,11 @@ impl MonCommand {
     }
 
     /// The arguments in the order of Ceph's signature.
+    /// Whether it leaves a pool that is there with one copy of everything.
+    pub fn leaves_one_copy(&self) -> bool {
+        matches!(self, Self::PoolSet { variable, value, .. } if is_single_copy(variable, value))
+    }
+
     fn arguments(&self) -> Vec<(&'static str, Value)> {
         match self {
             Self::OsdStat | Self::OsdDump | Self::CrushDump | Self::Version => Vec::new(),
@@ -220,11 +225,18 @@ impl MonCommand {
                 pool,
                 variable,
                 value,
-            } => vec![
-                ("pool", json!(pool)),
-                ("var", json!(variable)),
-                ("val", json!(value)),
-            ],
+            } => {
+                let mut arguments = vec![
+                    ("pool", json!(pool)),
+                    ("var", json!(variable)),
+                    ("val", json!(value)),
+                ];
+                // Monitors want to be told twice. It is only sent when a person has confirmed it.
+                if is_single_copy(variable, value) {
+                    arguments.push(("yes_i_really_mean_it", json!(true)));
+                }
+                arguments
+            }
             Self::PoolSetQuota { pool, field, value } => vec![
                 ("pool", json!(pool)),
                 ("field", json!(field)),
@@ -271,6 +283,11 @@ impl MonCommand {
             ],
         }
     }
+}
+
+/// Whether a setting leaves one copy of everything.
+fn is_single_copy(variable: &str, value: &str) -> bool {
+    variable == "size" && value == "1"
 }
 
 impl PoolCreate {

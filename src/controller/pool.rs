@@ -41,6 +41,8 @@ use crate::request::work::PoolKey;
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
 /// How far a run is, is written between its rounds at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+/// Whether the owner of a pool that somebody else wishes for is still there, is looked at so often.
+const OWNERS_EVERY: Duration = Duration::from_secs(60);
 /// `status.observed` is written for its own sake at most this often.
 const OBSERVED_EVERY: Duration = Duration::from_secs(30);
 
@@ -152,6 +154,12 @@ async fn attend(pools: &Arc<Pools>, seen: &Arc<CephPool>) -> Result<Action, Erro
         let look = look::look(&subject);
         if owner_gone(&subject, &look).await {
             look::look(&subject)
+        } else if look.doubtful.is_some() {
+            // That another object lets a pool go is told by nobody.
+            Look {
+                requeue: look.requeue.min(OWNERS_EVERY),
+                ..look
+            }
         } else {
             look
         }

@@ -264,13 +264,26 @@ fn asked_tokens(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Vec<AskedTokenStat
         }
         (Standing::InSync { .. } | Standing::Creating, _) => return Vec::new(),
         (_, Some(plan)) => plan.now.refusals.iter().collect(),
-        (Standing::Refused(refusals), None) => refusals.iter().collect(),
+        // What stands in the way came before the plan that would ask.
         _ => return old.asked_tokens.clone(),
     };
-    let tokens = refusals
+    let asked: Vec<AskedTokenStatus> = refusals
         .iter()
-        .filter_map(|refusal| refusal.token.as_deref());
-    tokens.map(asked_token).collect()
+        .filter_map(|refusal| refusal.token.as_deref())
+        .map(asked_token)
+        .collect();
+    // What is confirmed and not done yet stays confirmed, also for a later generation.
+    let given = record::confirmations(inputs.object).given;
+    let used: &[UsedToken] = inputs.record.map_or(&[], |record| &record.used);
+    let kept = old.asked_tokens.iter().filter(|before| {
+        let counts =
+            given.contains(&before.token) || used.iter().any(|used| used.token == before.token);
+        counts
+            && !asked
+                .iter()
+                .any(|now| now.step == before.step && now.target == before.target)
+    });
+    kept.cloned().chain(asked.iter().cloned()).collect()
 }
 
 fn asked_token(asked: &AskedToken) -> AskedTokenStatus {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pools::{GuardedPool, Pools};
 use super::registry::{Change, RegistryEvent};
+use crate::api::conditions::{ConditionType, Reason};
 use crate::api::v1alpha1::CephPool;
 use crate::ceph::types::{PoolId, PoolName};
 use crate::ceph::view::ClusterView;
@@ -121,6 +122,20 @@ fn concerns(pool: &CephPool, old: &ClusterView, new: &ClusterView) -> bool {
         old.pool_named(&private) != new.pool_named(&private)
     });
     id_moved || name_moved || under_way || rule_moved
+}
+
+/// An object is gone: its claim or its mark may have stood in another one's way.
+pub(super) fn left(pools: &Pools, urgent: &Urgent) {
+    all(pools, urgent, |pool| {
+        let conditions = pool.status.iter().flat_map(|status| &status.conditions);
+        let mut stalled =
+            conditions.filter(|condition| condition.type_ == ConditionType::Stalled.as_str());
+        stalled.any(|stalled| {
+            [Reason::Conflict, Reason::OwnedByAnother]
+                .iter()
+                .any(|reason| reason.as_str() == stalled.reason)
+        })
+    });
 }
 
 fn all(pools: &Pools, urgent: &Urgent, wanted: impl Fn(&CephPool) -> bool) {

@@ -101,7 +101,7 @@ pub(super) fn pools(
     let following = tokio::spawn(triggers::follow(
         Arc::clone(&pools),
         ended_runs,
-        urgent,
+        urgent.clone(),
         shutdown.clone(),
     ));
     let begin = CancellationToken::new();
@@ -109,7 +109,7 @@ pub(super) fn pools(
         Arc::clone(&pools),
         touched,
         objects,
-        triggers,
+        (urgent, triggers),
         begin.clone(),
         shutdown.clone(),
     ));
@@ -128,7 +128,10 @@ async fn look_after_pools(
     pools: Arc<Pools>,
     touched: impl futures::Stream<Item = Result<GuardedPool, watcher::Error>> + Send + 'static,
     objects: Store<GuardedPool>,
-    triggers: impl futures::Stream<Item = ObjectRef<GuardedPool>> + Send + 'static,
+    (urgent, triggers): (
+        triggers::Urgent,
+        impl futures::Stream<Item = ObjectRef<GuardedPool>> + Send + 'static,
+    ),
     begin: CancellationToken,
     shutdown: CancellationToken,
 ) {
@@ -169,6 +172,7 @@ async fn look_after_pools(
                     .within(gone.namespace.as_deref().unwrap_or_default());
                 let left = objects.get(&gone).and_then(|object| object.uid());
                 pools.forget(&gone, left.as_deref());
+                triggers::left(&pools, &urgent);
             }
             // Told already, with the object's name, by the error policy.
             Err(ControllerError::ReconcilerFailed(..)) => {}

@@ -25,9 +25,9 @@ use super::refusal::Refusal;
 use super::registry::{ObjectType, factory};
 use super::rejection::Rejection;
 use super::round::{POOL_FIELD, Round, Step};
-use super::token::spend;
+use super::token::{UsedToken, spend};
 use super::user_request::{SentCommand, SentRound, UserRequest};
-use super::wish::Wish;
+use super::wish::{Record, Wish};
 use super::work::{PoolKey, PoolWork, RunEnd};
 use crate::ceph::client::{ClientError, MonClient, Reply};
 use crate::ceph::command::MonCommand;
@@ -102,7 +102,8 @@ async fn rounds(
             return Ok(RunEnd::Stopped);
         }
         let view = access.view().await?;
-        let (wish, next) = plan(work, access, &view, Looked::proof(looked.as_ref()))?;
+        let before = work.state().record.clone();
+        let (wish, mut next) = plan(work, access, &view, Looked::proof(looked.as_ref()))?;
         if let Some(name) = &next.unproven {
             let looking = stop.run_until_cancelled(Looked::into_pool(access, &view, name));
             looked = match looking.await {
@@ -111,7 +112,7 @@ async fn rounds(
             };
             continue;
         }
-        let round = without_rejected(work, next.round);
+        let round = without_rejected(work, std::mem::take(&mut next.round));
         if round.is_empty() {
             return Ok(ended(work, access.aim, next.refusals));
         }
@@ -119,6 +120,7 @@ async fn rounds(
             .locks
             .holds_back(&round, &wish.pool, key, &view, Instant::now());
         if let Some((name, wait)) = held {
+            not_begun(work, before, &round);
             return Err(RunEnd::Away(format!(
                 "the name {name} is left alone for {} s more, since a command that uses it was not answered and may \
                  still be executed",
@@ -136,7 +138,7 @@ async fn rounds(
             None
         };
         let request = submitted(work, access, &round);
-        let wish = spend_tokens(work, wish, &round, &request.id);
+        let wish = spend_tokens(work, wish, &round, &next.confirmed, &request.id);
         let recorded = journal
             .before_round(Entry {
                 wish: &wish,
@@ -147,6 +149,7 @@ async fn rounds(
             })
             .await;
         if let Err(error) = recorded {
+            not_begun(work, before, &round);
             // What somebody else just wrote comes with the watch in a moment.
             sleep(MOVED_PAUSE).await;
             return Err(error.into());
@@ -173,7 +176,7 @@ async fn rounds(
             Err(objection) => return Err(RunEnd::Unsafe(objection.to_string())),
         }
         let started = Instant::now();
-        let sent = send(key, work, access, &round, pool).await;
+        let sent = send(key, work, access, &round, &next).await;
         journal.after_round(started.elapsed());
         let after = sent?;
         if access.aim == Aim::Remove && gives_back(&round, &wish) {
@@ -285,11 +288,18 @@ fn plan(
 }
 
 /// Remembers the tokens that let this round's steps pass, before they are sent.
-fn spend_tokens(work: &PoolWork, wish: Arc<Wish>, round: &Round, request: &str) -> Arc<Wish> {
+fn spend_tokens(
+    work: &PoolWork,
+    wish: Arc<Wish>,
+    round: &Round,
+    confirmed: &[String],
+    request: &str,
+) -> Arc<Wish> {
     let tokens: Vec<&String> = round
         .steps
         .iter()
         .filter_map(|step| step.token.as_ref())
+        .chain(confirmed)
         .collect();
     if tokens.is_empty() {
         return wish;
@@ -300,6 +310,16 @@ fn spend_tokens(work: &PoolWork, wish: Arc<Wish>, round: &Round, request: &str) 
     }
     work.state().record = Some(wish.record.clone());
     Arc::new(wish)
+}
+
+/// A creation that nothing was sent for has not begun: a pool that a person wants made again is still the recorded one.
+fn not_begun(work: &PoolWork, before: Option<Record>, round: &Round) {
+    let again = before
+        .as_ref()
+        .is_some_and(|record| record.identity.is_some());
+    if again && round.creates() {
+        work.state().record = before;
+    }
 }
 
 /// Eight hexadecimal digits that were never used before.
@@ -360,8 +380,9 @@ async fn send(
     work: &PoolWork,
     access: &Access,
     round: &Round,
-    pool: Option<PoolId>,
+    next: &Next,
 ) -> Result<Arc<ClusterView>, RunEnd> {
+    let pool = next.found.as_ref().map(|found| found.identity.id);
     let answers = join_all(round.steps.iter().map(|step| hand_over(access, step))).await;
     for (step, answer) in round.steps.iter().zip(&answers) {
         if let Err(error) = &answer.result
@@ -391,6 +412,16 @@ async fn send(
                     .rejections
                     .retain(|before| before.command != rejection.command);
                 state.rejections.push(rejection);
+                // What was confirmed did not happen, so the word is still good.
+                if access.aim == Aim::Keep
+                    && let Some(record) = &mut state.record
+                {
+                    let good = |used: &UsedToken| {
+                        step.token.as_ref() == Some(&used.token)
+                            || next.confirmed.contains(&used.token)
+                    };
+                    record.used.retain(|used| !good(used));
+                }
             }
         }
     }

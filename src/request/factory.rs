@@ -30,6 +30,8 @@ pub struct Next {
     pub verb: Verb,
     /// The name whose pool has to be proven empty before anything can be sent.
     pub unproven: Option<PoolName>,
+    /// Tokens that let the round pass, beside those of its steps.
+    pub confirmed: Vec<String>,
     /// A mark that stands in the way, of an object that may be gone: to be looked for.
     pub doubtful: Option<ForeignMark>,
 }

@@ -27,6 +27,9 @@ pub enum Objection {
     /// A mark over somebody else's, which is neither dead nor confirmed to be replaced.
     #[error("the mark on {0} is another owner's")]
     OthersMark(PoolName),
+    /// One copy of everything, which nobody has confirmed.
+    #[error("nobody has confirmed that {0} shall have a single copy")]
+    Unconfirmed(PoolName),
     /// A creation under a name that is not this object's private one, or that is taken.
     #[error("{0} is not a free private name to create a pool under")]
     CreatesElsewhere(PoolName),
@@ -141,18 +144,15 @@ pub fn check(
                     return Err(Objection::Key(key.clone()));
                 }
                 means_ours(name)?;
-                let present = view
-                    .pool_named(name)
-                    .map(|pool| read_mark(pool, &wish.owner));
-                if let Some(Mark::Foreign(mark)) = present
-                    && step.token.is_none()
-                    && !wish.dead_marks.contains(&mark.mark)
-                {
-                    return Err(Objection::OthersMark(name.clone()));
-                }
+                nobody_elses(step, name, wish, view)?;
             }
-            MonCommand::PoolSet { pool: name, .. }
-            | MonCommand::PoolSetQuota { pool: name, .. }
+            command @ MonCommand::PoolSet { pool: name, .. } => {
+                if command.leaves_one_copy() && step.token.is_none() {
+                    return Err(Objection::Unconfirmed(name.clone()));
+                }
+                means_ours(name)?;
+            }
+            MonCommand::PoolSetQuota { pool: name, .. }
             | MonCommand::ApplicationEnable { pool: name, .. }
             | MonCommand::ApplicationRemove { pool: name, .. } => means_ours(name)?,
             MonCommand::OsdStat
@@ -162,6 +162,26 @@ pub fn check(
         }
     }
     Ok(())
+}
+
+/// No key goes on a pool with somebody else's mark, unless that is dead or a person has confirmed it.
+fn nobody_elses(
+    step: &Step,
+    name: &PoolName,
+    wish: &Wish,
+    view: &ClusterView,
+) -> Result<(), Objection> {
+    let present = view
+        .pool_named(name)
+        .map(|pool| read_mark(pool, &wish.owner));
+    match present {
+        Some(Mark::Foreign(mark))
+            if step.token.is_none() && !wish.dead_marks.contains(&mark.mark) =>
+        {
+            Err(Objection::OthersMark(name.clone()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Why a pool may get another name.

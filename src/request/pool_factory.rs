@@ -151,13 +151,13 @@ fn create(wish: &Wish) -> Next {
                     wish.pool
                 ),
                 last: false,
-                token: locate::made_again(wish).or_else(|| {
-                    let single = wish.asked_integer(&settings::SIZE) == Some(1);
-                    let danger = configure::single_copy();
-                    single.then(|| wish.confirmed(&danger, None)).flatten()
-                }),
+                token: None,
             }],
         },
+        confirmed: locate::made_again(wish)
+            .into_iter()
+            .chain(configure::confirmed_wishes(wish))
+            .collect(),
         ..Next::default()
     }
 }

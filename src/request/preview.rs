@@ -53,6 +53,8 @@ pub fn plan(factory: &dyn RequestFactory, wish: &Wish, view: &ClusterView) -> Pl
         };
     }
     let mut cluster = SimulatedCluster::from_view(view);
+    // Monitors may not allow it; that they say when they are asked.
+    cluster.config.allow_pool_size_one = true;
     let mut later = Vec::new();
     let mut wish = now.advance(wish.clone());
     let mut round = now.round.clone();

@@ -19,6 +19,7 @@
 
 /// Planning, validation, texts and flows against a simulated cluster.
 mod pure {
+    mod adoption;
     mod architecture;
     mod calamari;
     mod cli;
@@ -36,6 +37,7 @@ mod pure {
 
 /// Real monitors and a real API server.
 mod real {
+    mod adoption;
     mod calamari;
     mod cancel;
     mod chart;
@@ -51,11 +53,14 @@ mod real {
     mod monitor;
     mod noop;
     mod ownership;
+    mod planes;
     mod rados;
     mod refusals;
     mod removal;
+    mod renames;
     mod safety;
     mod steps;
     mod support;
     mod timings;
+    mod tokens;
 }

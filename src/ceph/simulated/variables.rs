@@ -71,17 +71,9 @@ fn set_size(pending: &Pending<'_>, pool: &mut Pool, value: &str) -> Result<(), R
     if !(1..=10).contains(&size) {
         return refuse(EINVAL, "pool size must be between 1 and 10");
     }
-    // The confirmation that would let it pass is never sent.
-    if size == 1 {
-        return refuse(
-            EPERM,
-            if pending.config().allow_pool_size_one {
-                "WARNING: setting pool size 1 could lead to data loss without recovery. If you are \
-                 *ABSOLUTELY CERTAIN* that is what you want, pass the flag --yes-i-really-mean-it."
-            } else {
-                "configuring pool size as 1 is disabled by default."
-            },
-        );
+    // The confirmation that monitors ask for goes with the command.
+    if size == 1 && !pending.config().allow_pool_size_one {
+        return refuse(EPERM, "configuring pool size as 1 is disabled by default.");
     }
     if size > pool.size {
         pending.check_pg_num(Some(pool.id), pool.placement_groups.pg_num, size)?;

@@ -6,7 +6,7 @@ use super::*;
 use crate::ceph::command::PoolCreate;
 use crate::ceph::simulated::SimulatedCluster;
 use crate::ceph::types::{Fsid, PoolIdentity};
-use crate::request::ownership::Owner;
+use crate::request::ownership::{MARK_KEY, Owner};
 use crate::request::round::Step;
 use crate::request::wish::Record;
 
@@ -133,6 +133,19 @@ impl Scene {
     }
 
     fn check(&self, commands: Vec<MonCommand>) -> Result<(), Objection> {
+        self.check_round(&round(commands))
+    }
+
+    /// The same with a person's word for every step.
+    fn check_confirmed(&self, commands: Vec<MonCommand>) -> Result<(), Objection> {
+        let mut round = round(commands);
+        for step in &mut round.steps {
+            step.token = Some("0badcafe".into());
+        }
+        self.check_round(&round)
+    }
+
+    fn check_round(&self, round: &Round) -> Result<(), Objection> {
         let pool = self
             .wish
             .record
@@ -140,7 +153,7 @@ impl Scene {
             .as_ref()
             .map(|identity| identity.id);
         check(
-            &round(commands),
+            round,
             &self.wish,
             &self.cluster.view(),
             pool,
@@ -304,4 +317,164 @@ fn keys() {
         let objection = scene.check(vec![key("foo", text, value)]);
         assert_eq!(objection, Err(Objection::Key(text.to_owned())));
     }
+}
+
+/// A mark goes over somebody else's only when that is dead, or with a person's word; other keys do not either.
+#[test]
+fn marks_of_others() {
+    let mut scene = Scene::new(&["foo"], Some("foo"), false);
+    scene.cluster.round(&[enable("foo")]);
+    let theirs = "other/c/0123456789abcdef";
+    scene.cluster.round(&[key("foo", MARK_KEY, theirs)]);
+    for ours in [key("foo", MARK_KEY, "i/c/h"), key("foo", "a", "b")] {
+        let objection = scene.check(vec![ours.clone()]);
+        assert_eq!(objection, Err(Objection::OthersMark(name("foo"))));
+        assert_eq!(scene.check_confirmed(vec![ours.clone()]), Ok(()));
+        // Not over that of anybody who is gone.
+        let mut dead = scene.wish.clone();
+        dead.dead_marks.insert("another/c/h".into());
+        std::mem::swap(&mut dead, &mut scene.wish);
+        assert!(scene.check(vec![ours.clone()]).is_err());
+        scene.wish.dead_marks.insert(theirs.into());
+        assert_eq!(scene.check(vec![ours]), Ok(()));
+        scene.wish.dead_marks.clear();
+    }
+    // A word is for a step, not for another pool.
+    let mut scene = Scene::new(&["foo", "bar"], Some("foo"), false);
+    scene.cluster.round(&[enable("bar")]);
+    let objection = scene.check_confirmed(vec![key("bar", MARK_KEY, "i/c/h")]);
+    assert!(
+        matches!(objection, Err(Objection::OtherPool { .. })),
+        "{objection:?}"
+    );
+}
+
+/// One copy of everything takes a person's word.
+#[test]
+fn single_copies() {
+    let scene = Scene::new(&["foo"], Some("foo"), false);
+    let single = MonCommand::PoolSet {
+        pool: name("foo"),
+        variable: "size".into(),
+        value: "1".into(),
+    };
+    let objection = scene.check(vec![single.clone()]);
+    assert_eq!(objection, Err(Objection::Unconfirmed(name("foo"))));
+    assert_eq!(scene.check_confirmed(vec![single]), Ok(()));
+}
+
+/// A pool of ours gets the name that the manifest gives it, if that is free, from whatever name it has.
+#[test]
+fn other_names() {
+    let scene = Scene::new(&["bar", "theirs"], Some("bar"), false);
+    assert_eq!(scene.check(vec![rename("bar", "foo")]), Ok(()));
+    for (from, to) in [("bar", "other"), ("bar", "theirs"), ("bar", "bar")] {
+        let objection = scene.check(vec![rename(from, to)]);
+        let (from, to) = (name(from), name(to));
+        assert_eq!(objection, Err(Objection::Renames { from, to }));
+    }
+    let objection = scene.check(vec![rename("theirs", "foo")]);
+    assert!(
+        matches!(objection, Err(Objection::OtherPool { .. })),
+        "{objection:?}"
+    );
+    let taken = Scene::new(&["bar", "foo"], Some("bar"), false);
+    let unknown = Scene::new(&["bar"], None, false);
+    // What has a private name is being made or removed, by somebody.
+    let private = Scene::new(&[OTHERS], Some(OTHERS), false);
+    for (scene, from) in [(taken, "bar"), (unknown, "bar"), (private, OTHERS)] {
+        let objection = scene.check(vec![rename(from, "foo")]);
+        let (from, to) = (name(from), name("foo"));
+        assert_eq!(objection, Err(Objection::Renames { from, to }));
+    }
+}
+
+/// The private name under which `foo` is removed.
+const AWAY: &str = "foo.poolwright-del-dd11";
+
+/// The scene of an object that is deleted with its pool, which is looked into under a name.
+fn deleted(contents: Contents, looked_at: &str) -> Scene {
+    let mut scene = Scene::new(&["foo", "bar"], Some("foo"), false);
+    scene.wish.remove = true;
+    scene.wish.record.removal = Some("dd11".into());
+    scene.wish.record.private_base = Some(name("foo"));
+    let pool = scene.wish.record.identity.clone().expect("its pool");
+    scene.proof = Some(Proof {
+        pool,
+        name: name(looked_at),
+        contents,
+    });
+    scene
+}
+
+/// A pool loses its name, and then itself, only when it is proven empty under the very name, or with a person's word.
+#[test]
+fn removals_of_published_pools() {
+    let away = || vec![rename("foo", AWAY)];
+    let gone = || vec![remove(AWAY)];
+    let not_empty = |text: &str| Err(Objection::NotEmpty(name(text)));
+    assert_eq!(deleted(Contents::Empty, "foo").check(away()), Ok(()));
+    for contents in [
+        Contents::Something("an object".into()),
+        Contents::Unknown("no answer".into()),
+    ] {
+        let scene = deleted(contents, "foo");
+        assert_eq!(scene.check(away()), not_empty("foo"));
+        assert_eq!(scene.check_confirmed(away()), Ok(()));
+    }
+    let mut unproven = deleted(Contents::Empty, "foo");
+    unproven.proof = None;
+    assert_eq!(unproven.check(away()), not_empty("foo"));
+    assert_eq!(
+        deleted(Contents::Empty, "bar").check(away()),
+        not_empty("foo")
+    );
+    let mut another = deleted(Contents::Empty, "foo");
+    if let Some(proof) = &mut another.proof {
+        proof.pool.create_time.0 += 1;
+    }
+    assert_eq!(another.check(away()), not_empty("foo"));
+    // Retain, whatever was proven and confirmed.
+    let mut kept = deleted(Contents::Empty, "foo");
+    kept.wish.remove = false;
+    assert!(matches!(
+        kept.check_confirmed(away()),
+        Err(Objection::Renames { .. })
+    ));
+    // The second half: proven under the private name, not under the one before.
+    let second = |looked_at: &str| {
+        let mut scene = deleted(Contents::Empty, looked_at);
+        scene.cluster.round(&away());
+        scene
+    };
+    assert_eq!(second("foo").check(gone()), not_empty(AWAY));
+    assert_eq!(second("foo").check_confirmed(gone()), Ok(()));
+    assert_eq!(second(AWAY).check(gone()), Ok(()));
+    let mut kept = second(AWAY);
+    kept.wish.remove = false;
+    let objection = kept.check_confirmed(gone());
+    assert_eq!(objection, Err(Objection::RemovesPublished(name(AWAY))));
+    // And never by the name that others know.
+    for pool in ["foo", "bar"] {
+        let objection = deleted(Contents::Empty, pool).check_confirmed(vec![remove(pool)]);
+        assert_eq!(objection, Err(Objection::RemovesPublished(name(pool))));
+    }
+}
+
+/// Whatever was given a private name for a removal may get its own back, also without proof, and only that.
+#[test]
+fn names_given_back() {
+    let mut scene = deleted(Contents::Unknown("no answer".into()), "foo");
+    scene.cluster.round(&[rename("foo", AWAY)]);
+    scene.wish.remove = false;
+    assert_eq!(scene.check(vec![rename(AWAY, "foo")]), Ok(()));
+    for to in ["other", "bar"] {
+        let objection = scene.check_confirmed(vec![rename(AWAY, to)]);
+        let (from, to) = (name(AWAY), name(to));
+        assert_eq!(objection, Err(Objection::Renames { from, to }));
+    }
+    scene.cluster.round(&[create("foo")]);
+    let objection = scene.check(vec![rename(AWAY, "foo")]);
+    let (from, to) = (name(AWAY), name("foo"));
+    assert_eq!(objection, Err(Objection::Renames { from, to }));
 }

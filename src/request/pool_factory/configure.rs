@@ -146,8 +146,20 @@ pub(super) fn unsafe_wishes(
     refusals
 }
 
+/// The tokens that let a pool be made as it is wished: the monitors choose some of it by themselves.
+pub(super) fn confirmed_wishes(wish: &Wish) -> Vec<String> {
+    let size = wish.asked_integer(&settings::SIZE) == Some(1);
+    let min_size = wish.asked_integer(&settings::MIN_SIZE);
+    let low = min_size.filter(|min_size| *min_size < SAFE_MIN_SIZE);
+    let dangers = size.then(single_copy).into_iter();
+    dangers
+        .chain(low.map(low_min_size))
+        .filter_map(|danger| wish.confirmed(&danger, None))
+        .collect()
+}
+
 /// One copy of everything.
-pub(super) fn single_copy() -> Danger {
+fn single_copy() -> Danger {
     Danger::new("size", "1")
 }
 

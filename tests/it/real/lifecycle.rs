@@ -429,37 +429,6 @@ async fn taking_fields_out() {
     .await;
 }
 
-/// Another name is refused until it can be given, by name; and the pool is kept as it is.
-#[tokio::test(flavor = "multi_thread")]
-async fn another_name() {
-    let case = Case::shared("rename").await;
-    case.apply("a", PLAIN).await;
-    case.ready("a").await;
-    let sent = case.sent().await.len();
-    let other = case.pool_name("other");
-    case.apply(
-        "a",
-        &format!("{{poolName: {other}, replicated: {{size: 2}}, applications: [{{name: rbd}}]}}"),
-    )
-    .await;
-    let message = case.stalled("a", "Unsupported").await;
-    assert!(
-        message.contains("poolName: ") && message.contains("renaming is not supported"),
-        "{message}"
-    );
-    case.looked("a").await;
-    assert_eq!(case.pool_names().await, [case.pool_name("a")]);
-    assert_eq!(case.its_pool("a").await["size"], 3);
-    assert_eq!(case.sent().await.len(), sent);
-    let table = case.kubectl(&["get", "cpool", "a"]).await;
-    assert!(
-        table.contains(&case.pool_name("a")),
-        "the table shows the name it has: {table}"
-    );
-    case.apply("a", PLAIN).await;
-    case.ready("a").await;
-}
-
 /// The history: one record for each change, corrections share one, and deleting records loses nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_history() {

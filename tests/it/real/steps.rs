@@ -4,17 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use kube::ResourceExt;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use poolwright::api::v1alpha1::{CephPool, CephPoolStatus, PendingChange};
 use poolwright::ceph::command::{MonCommand, PoolCreate};
 use poolwright::ceph::types::PoolName;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
+use tokio::time::Duration;
 
 use super::support::{Case, Ceph, LIMIT, World, condition, pools_of};
 
 /// A small pool.
 pub(crate) const PLAIN: &str = "{replicated: {size: 3}, applications: [{name: rbd}], \
     placementGroups: {autoscale: Disabled, count: 4}}";
+
+/// The annotation with a pool's identity.
+pub(crate) const ANNOTATION: &str = "poolwright.dev/pool";
 
 /// A number that no other step has.
 fn number() -> u64 {
@@ -109,6 +115,14 @@ pub(crate) fn status(object: &CephPool) -> &CephPoolStatus {
     object.status.as_ref().expect("a status")
 }
 
+/// The token that a message names.
+pub(crate) fn token_in(message: &str) -> String {
+    let (_, rest) = message
+        .split_once("poolwright.dev/confirm=")
+        .unwrap_or_else(|| panic!("no token in {message}"));
+    rest.chars().take_while(char::is_ascii_hexdigit).collect()
+}
+
 /// What is pending for a field.
 pub(crate) fn pending<'a>(object: &'a CephPool, field: &str) -> Option<&'a PendingChange> {
     status(object)
@@ -129,9 +143,91 @@ pub(crate) fn marks(pool: &Value) -> (Option<String>, Option<String>) {
     (key("poolwright"), key("poolwright.object"))
 }
 
+/// The identity annotation of an object.
+pub(crate) fn annotation(object: &CephPool) -> String {
+    object
+        .annotations()
+        .get(ANNOTATION)
+        .expect("an identity")
+        .clone()
+}
+
+/// Deletes an object and waits until it is gone.
+pub(crate) async fn delete(case: &Case, name: &str) {
+    case.pools()
+        .delete(name, &DeleteParams::default())
+        .await
+        .expect("it is deleted");
+    gone(case, name, LIMIT).await;
+}
+
+/// Waits until an object is gone.
+pub(crate) async fn gone(case: &Case, name: &str, limit: Duration) {
+    case.wait_for(&format!("{name} is gone"), limit, async || {
+        match case
+            .pools()
+            .get_opt(name)
+            .await
+            .map_err(|error| error.to_string())?
+        {
+            None => Ok(()),
+            Some(object) => Err(format!("{:#?}", object.status)),
+        }
+    })
+    .await;
+}
+
+/// Makes an object with an identity from its first moment on.
+pub(crate) async fn make_annotated(case: &Case, name: &str, spec: &str, identity: &str) {
+    make_with(case, name, spec, ANNOTATION, identity).await;
+}
+
+/// Makes an object with an annotation from its first moment on.
+pub(crate) async fn make_with(case: &Case, name: &str, spec: &str, key: &str, value: &str) {
+    let mut object = case.manifest(name, spec);
+    object["metadata"]["annotations"] = json!({key: value});
+    case.pools()
+        .patch(
+            name,
+            &PatchParams::apply("test").force(),
+            &Patch::Apply(&object),
+        )
+        .await
+        .expect("the object is accepted");
+}
+
 impl Case {
+    /// Does what a message says, as a person would who copies it; gives the token in it.
+    pub(crate) async fn as_told(&self, message: &str) -> String {
+        let line = message.split('`').find(|part| part.starts_with("kubectl "));
+        let line = line.unwrap_or_else(|| panic!("no command in {message}"));
+        let words: Vec<&str> = line.split(' ').skip(1).collect();
+        self.kubectl(&words).await;
+        token_in(message)
+    }
+
+    /// Waits until an object that is made from now on is younger than this one: they tell their age to the second.
+    pub(crate) async fn a_second_after(&self, name: &str) {
+        let made = self.object(name).await.creation_timestamp();
+        let made = made.expect("a time").0.as_second();
+        self.wait_for("the next second", LIMIT, async || {
+            let now = jiff::Timestamp::now().as_second();
+            if now > made {
+                Ok(())
+            } else {
+                Err(now.to_string())
+            }
+        })
+        .await;
+    }
+
     /// What the controller has sent for this case's pools: each command's JSON, by the monitors' own audit log.
     pub(crate) async fn sent(&self) -> Vec<Value> {
+        self.sent_by("poolwright").await
+    }
+
+    /// The same of Ceph users whose names begin so.
+    pub(crate) async fn sent_by(&self, user: &str) -> Vec<Value> {
         // Removing what is not there changes nothing, and is logged.
         let marker = format!("{}-marker-{}", self.namespace, number());
         self.hand(&remove(&marker)).await;
@@ -149,8 +245,9 @@ impl Case {
             })
             .await;
         let prefix = format!("\"{}-", self.namespace);
+        let user = format!("entity='client.{user}");
         text.lines()
-            .filter(|line| line.contains("entity='client.poolwright") && line.ends_with("dispatch"))
+            .filter(|line| line.contains(&user) && line.ends_with("dispatch"))
             .filter(|line| line.contains(&prefix))
             .map(|line| {
                 let (from, to) = (

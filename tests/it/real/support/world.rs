@@ -18,6 +18,8 @@ use super::{Ceph, ControlPlane, LIMIT, ceph, kubeconfig_of_chart, variable};
 
 /// Own worlds cost 500 MB and two processors for some seconds.
 static OWN: Semaphore = Semaphore::const_new(2);
+/// What a grant can allow.
+const EVERYTHING: [&str; 6] = ["Create", "Update", "Adopt", "Rename", "Delete", "TakeOver"];
 /// Namespace of the controller's ServiceAccount and of the Secrets with keys, as the chart's release has.
 const SYSTEM: &str = "poolwright-system";
 
@@ -111,14 +113,14 @@ impl World {
     }
 
     /// Makes a `ClusterConnection` to a cluster, with a user that may do what it has to, open to
-    /// all namespaces, and waits until it is Ready. `more` is merged into its spec.
+    /// all namespaces for everything, and waits until it is Ready. `more` is merged into its spec.
     pub(crate) async fn connect(&self, name: &str, ceph: &Ceph, more: Value) {
         let key = ceph.user(&format!("poolwright-{name}"), ceph::CAPS).await;
         let mut spec = json!({
             "monitors": [ceph.monitors()],
             "user": format!("poolwright-{name}"),
             "keySecretRef": {"namespace": SYSTEM, "name": format!("ceph-{name}")},
-            "grants": [{"name": "all", "namespaces": {"all": true}}],
+            "grants": [{"name": "all", "namespaces": {"all": true}, "allow": EVERYTHING}],
         });
         merge(&mut spec, more);
         let client = self.plane.client().await;
