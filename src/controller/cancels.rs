@@ -23,8 +23,14 @@ pub(super) async fn watch(
     client: Client,
     pools: Arc<Pools>,
     urgent: Urgent,
+    listed: CancellationToken,
     shutdown: CancellationToken,
 ) {
+    // Before the pools are known, a request's pool would not be found.
+    tokio::select! {
+        () = listed.cancelled() => {}
+        () = shutdown.cancelled() => return,
+    }
     let api: Api<PartialObjectMeta<CephRequest>> = Api::all(client);
     let stream = watcher(api, watcher::Config::default().any_semantic())
         .default_backoff()
@@ -54,7 +60,10 @@ fn cancel(pools: &Pools, urgent: &Urgent, request: &PartialObjectMeta<CephReques
     let pool = objects
         .iter()
         .filter_map(|object| object.0.as_ref().ok())
-        .find(|pool| pool.metadata.uid.as_ref() == Some(uid));
+        .find(|pool| {
+            pool.metadata.uid.as_ref() == Some(uid)
+                && pool.metadata.namespace == request.metadata.namespace
+        });
     let Some(pool) = pool else { return };
     let work = pools.collection.pool(&key(pool));
     if work.state().cancel(&request.name_any()) {

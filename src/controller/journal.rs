@@ -111,7 +111,7 @@ impl PoolJournal {
         self.owner_is_gone(&entry).await?;
         let wanted = &entry.wish.record;
         file.write_metadata(
-            record::annotation(wanted).as_deref(),
+            record::kept_annotation(wanted, &object).as_deref(),
             wanted.unpublished || wanted.removal.is_some() || removes_pool(&object),
         )
         .await

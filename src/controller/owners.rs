@@ -41,8 +41,13 @@ pub(super) async fn is_gone(
 
 /// Whether an object may have this pool: by its annotation, and by its wish only where it has none.
 fn keeps(object: &CephPool, pool: Option<&PoolIdentity>, name: &PoolName) -> bool {
-    match record::annotated(object) {
-        Some(identity) => pool.is_none_or(|pool| identity == *pool),
+    let annotated = record::annotated(object);
+    let recorded = record::in_status(object);
+    if pool.is_none_or(|pool| [&annotated, &recorded].contains(&&Some(pool.clone()))) {
+        return true;
+    }
+    match annotated.or(recorded) {
+        Some(_) => false,
         None => object.wanted_pool_name() == name.as_str() || object.name_any() == name.as_str(),
     }
 }

@@ -31,10 +31,9 @@ use super::pools::{GuardedPool, PoolEntry, Pools, key, removes_pool, retry_delay
 use super::status::{self, Inputs, Standing};
 use super::{chain, events, owners, record, requests};
 use crate::api::crd::Kind;
-use crate::api::v1alpha1::{ANNOTATION_POOL, CephPool, CephPoolStatus, FINALIZER_POOL, Operation};
+use crate::api::v1alpha1::{CephPool, CephPoolStatus, FINALIZER_POOL, Operation};
 use crate::metrics::ReconcileOutcome;
 use crate::request::user_request::UserRequest;
-use crate::request::wish::Record;
 use crate::request::work::PoolKey;
 
 /// Nothing in one look takes longer: the client's own retries could hang for minutes.
@@ -228,7 +227,7 @@ async fn write(subject: &Subject<'_>, look: Look) -> Result<Action, Error> {
             Some(_) => look.finalizer,
             None => record.unpublished || removes_pool(object),
         };
-        (annotation(record, file.object()), finalizer)
+        (record::kept_annotation(record, file.object()), finalizer)
     });
     if let Some((annotation, finalizer)) = &metadata {
         // The identity stands in the annotation before the status says Ready; the finalizer goes last.
@@ -272,15 +271,6 @@ async fn write(subject: &Subject<'_>, look: Look) -> Result<Action, Error> {
     } else {
         look.requeue
     }))
-}
-
-/// The identity annotation: what is recorded, nothing where there is no pool, and else what stands there.
-fn annotation(record: &Record, object: &CephPool) -> Option<String> {
-    match record::annotation(record) {
-        Some(annotation) => Some(annotation),
-        None if record.identity.is_none() => None,
-        None => object.annotations().get(ANNOTATION_POOL).cloned(),
-    }
 }
 
 /// The status that a look asks for.

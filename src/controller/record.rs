@@ -32,13 +32,7 @@ pub fn from_object(pool: &CephPool, fresh: Fresh) -> Record {
         .annotations()
         .get(ANNOTATION_POOL)
         .and_then(|text| parse_annotation(text));
-    let in_status = status.and_then(|status| {
-        Some(PoolIdentity {
-            fsid: Fsid::new(status.fsid.as_deref()?),
-            id: PoolId(status.pool_id?),
-            create_time: CreateTime(status.pool_create_time?),
-        })
-    });
+    let in_status = in_status(pool);
     let words = status
         .and_then(|status| status.request.as_ref())
         .and_then(|request| request.nonce.as_deref());
@@ -100,6 +94,25 @@ pub fn confirmations(pool: &CephPool) -> Confirmations {
         // The work on the pool knows them.
         open: BTreeSet::new(),
     }
+}
+
+/// The annotation that an object is to have: what is recorded, nothing where there is no pool, and else what stands there.
+pub fn kept_annotation(record: &Record, object: &CephPool) -> Option<String> {
+    match annotation(record) {
+        Some(annotation) => Some(annotation),
+        None if record.identity.is_none() => None,
+        None => object.annotations().get(ANNOTATION_POOL).cloned(),
+    }
+}
+
+/// The pool that an object's status records.
+pub fn in_status(pool: &CephPool) -> Option<PoolIdentity> {
+    let status = pool.status.as_ref()?;
+    Some(PoolIdentity {
+        fsid: Fsid::new(status.fsid.as_deref()?),
+        id: PoolId(status.pool_id?),
+        create_time: CreateTime(status.pool_create_time?),
+    })
 }
 
 /// The pool that an object's annotation names.

@@ -96,6 +96,7 @@ pub(super) fn pools(
         client.clone(),
         Arc::clone(&pools),
         urgent.clone(),
+        all_pools.clone(),
         shutdown.clone(),
     ));
     let following = tokio::spawn(triggers::follow(

@@ -121,10 +121,10 @@ async fn rounds(
             .holds_back(&round, &wish.pool, key, &view, Instant::now());
         if let Some((name, wait)) = held {
             not_begun(work, before, &round);
-            return Err(RunEnd::Away(format!(
-                "the name {name} is left alone for {} s more, since a command that uses it was not answered and may \
-                 still be executed",
-                wait.as_secs() + 1
+            tracing::info!(%name, ?wait, "a locked name");
+            return Err(RunEnd::Later(format!(
+                "the name {name} is left alone for half a minute, since a command that uses it was not answered and may \
+                 still be executed"
             )));
         }
         // Creates are throttled by what they do to the monitor, before anything is written down.
@@ -175,8 +175,11 @@ async fn rounds(
             }
             Err(objection) => return Err(RunEnd::Unsafe(objection.to_string())),
         }
+        if access.aim == Aim::Keep && work.state().cancelled == Some(wish.generation) {
+            return Err(RunEnd::Moved("its request was cancelled".into()));
+        }
         let started = Instant::now();
-        let sent = send(key, work, access, &round, &next).await;
+        let sent = send(key, work, access, &round, &next, &view).await;
         journal.after_round(started.elapsed());
         let after = sent?;
         if access.aim == Aim::Remove && gives_back(&round, &wish) {
@@ -267,8 +270,10 @@ fn plan(
         Aim::Keep => factory(ObjectType::Pool).next_round(&wish, view),
     };
     let mut wish = next.advance(wish);
-    // Before a pool is ours, nothing of it was applied by us.
-    if access.aim == Aim::Keep && !next.found.as_ref().is_some_and(|found| found.adopting) {
+    if next.found.as_ref().is_some_and(|found| found.adopting) {
+        // Before a pool is ours, nothing of it was applied by us: not even what was meant for another one before.
+        wish.record.applied.clear();
+    } else if access.aim == Aim::Keep {
         wish.record.applied.extend(wish.fields());
     }
     for step in &next.round.steps {
@@ -381,6 +386,7 @@ async fn send(
     access: &Access,
     round: &Round,
     next: &Next,
+    before: &ClusterView,
 ) -> Result<Arc<ClusterView>, RunEnd> {
     let pool = next.found.as_ref().map(|found| found.identity.id);
     let answers = join_all(round.steps.iter().map(|step| hand_over(access, step))).await;
@@ -438,7 +444,7 @@ async fn send(
         // It may still be executed. The record stays, and the next run starts from a newer view.
         return Err(RunEnd::Away(error.to_string()));
     }
-    names_hold(round, &view, pool)?;
+    names_hold(round, before, &view, pool)?;
     // Planning again at once would only ask the same again.
     let busy = round
         .steps
@@ -495,18 +501,31 @@ async fn hand_over(access: &Access, step: &Step) -> Answer {
     }
 }
 
-/// After every round, a name that resolves to another id than before ends the run.
-fn names_hold(round: &Round, view: &ClusterView, pool: Option<PoolId>) -> Result<(), RunEnd> {
+/// After every round, a name that resolves to another id than before ends the run; so does a rename that gave its name to
+/// another pool, which had taken the present name meanwhile.
+fn names_hold(
+    round: &Round,
+    before: &ClusterView,
+    view: &ClusterView,
+    pool: Option<PoolId>,
+) -> Result<(), RunEnd> {
     let Some(pool) = pool else { return Ok(()) };
     for step in &round.steps {
+        if let MonCommand::PoolRename { from, to } = &step.command
+            && before.pool_named(to).is_none()
+            && let Some(found) = view.pool_named(to)
+            && found.id != pool
+            && view.pool_named(from).is_none()
+        {
+            return Err(RunEnd::Unsafe(format!(
+                "the rename of pool {pool} from {from} to {to} was sent, and pool {} has the name {to} now: it had taken \
+                 the name {from} meanwhile, and has lost it by that, or was made under it; look at both, and give them \
+                 their names back, before going on",
+                found.id
+            )));
+        }
         // A name that the round would have given meant nothing before; if it was taken, the next plan says so.
         let names = match &step.command {
-            // Who takes the old name of a pool that has its new one is no matter of ours.
-            MonCommand::PoolRename { to, .. }
-                if view.pool_named(to).is_some_and(|found| found.id == pool) =>
-            {
-                continue;
-            }
             MonCommand::PoolRename { from, .. } => vec![from],
             command => command.pools(),
         };

@@ -83,6 +83,8 @@ pub struct ForeignMark {
     pub object: Option<String>,
     /// Whether it is of the same control plane.
     pub same_instance: bool,
+    /// Whether another application of the pool carries another foreign mark.
+    pub one_of_several: bool,
 }
 
 impl ForeignMark {
@@ -97,6 +99,7 @@ impl ForeignMark {
             same_instance: mark
                 .strip_prefix(owner.instance.as_str())
                 .is_some_and(|rest| rest.starts_with('/')),
+            one_of_several: false,
         }
     }
 
@@ -114,7 +117,14 @@ pub fn read_mark(pool: &Pool, owner: &Owner) -> Mark {
             continue;
         };
         let Some(claim) = claim_of(mark, owner) else {
-            return Mark::Foreign(ForeignMark::read(application, keys, mark, owner));
+            let others = pool.applications.values().filter(|keys| {
+                let other = keys.get(MARK_KEY);
+                other.is_some_and(|other| other != mark && claim_of(other, owner).is_none())
+            });
+            return Mark::Foreign(ForeignMark {
+                one_of_several: others.count() > 0,
+                ..ForeignMark::read(application, keys, mark, owner)
+            });
         };
         if found == Mark::Missing {
             found = Mark::Ours {

@@ -310,7 +310,8 @@ fn adoption(wish: &Wish, pool: &Pool) -> Vec<Step> {
                 .unwrap_or_else(|| "not set".to_owned()),
             reason: "adopt the pool: mark it as this object's, and change nothing else before"
                 .to_owned(),
-            last: false,
+            // The owner's name after the mark itself: of a mark that is half replaced, the owner could not be looked for.
+            last: key == OBJECT_KEY,
             token: None,
         }
     };

@@ -305,6 +305,11 @@ impl UserRequest {
         }
     }
 
+    /// Whether a person can cancel it: a deletion is stopped by setting Retain.
+    pub fn may_be_cancelled(&self) -> bool {
+        !self.is_complete() && self.operation != Operation::Delete
+    }
+
     /// A person cancelled it: what was sent stays sent.
     pub fn cancel(&mut self, now: Timestamp) {
         if !self.is_complete() {

@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 use super::rejection::Rejection;
 use super::user_request::{Observation, UserRequest};
 use super::wish::{Record, Wish};
-use crate::api::v1alpha1::{Operation, RequestState};
+use crate::api::v1alpha1::RequestState;
 
 /// The object a pool's work belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,7 +76,7 @@ impl State {
         }
     }
 
-    /// The IDs of the requests that have not ended.
+    /// The IDs of the requests whose commands are not done.
     pub fn open_requests(&self) -> BTreeSet<String> {
         let open = self
             .requests
@@ -87,23 +87,42 @@ impl State {
 
     /// A person cancels a request. Says whether that is news.
     pub fn cancel(&mut self, id: &str) -> bool {
-        self.cancel_asked.insert(id.to_owned()) && self.heed_cancels()
+        let open = self
+            .requests
+            .iter()
+            .any(|request| request.id == id && request.may_be_cancelled());
+        // One that has ended is not touched; before the open ones are known, any may be one.
+        if !(open || self.requests.is_empty()) || !self.cancel_asked.insert(id.to_owned()) {
+            return false;
+        }
+        let generation = self.wish.as_ref().map(|wish| wish.generation);
+        let of_newest =
+            |request: &&UserRequest| request.id == id && Some(request.generation) == generation;
+        if self.requests.iter().any(|request| of_newest(&request)) {
+            // A run under way does not send its next round.
+            self.cancelled = generation;
+        }
+        true
     }
 
-    /// Stops the generations whose open requests were cancelled; a removal goes on. Says whether one was stopped.
-    pub fn heed_cancels(&mut self) -> bool {
+    /// Ends the requests that were cancelled, and stops the generation of the newest wish if its own is among them. While
+    /// a run is under way they are ended after it.
+    pub fn heed_cancels(&mut self, generation: i64, now: Timestamp) {
         let asked = &self.cancel_asked;
-        let newest = self.requests.iter().rev().find(|request| {
-            !request.is_complete()
-                && request.operation != Operation::Delete
-                && asked.contains(&request.id)
-        });
-        let Some(generation) = newest.map(|request| request.generation) else {
-            return false;
-        };
-        let news = self.cancelled != Some(generation);
-        self.cancelled = Some(generation);
-        news
+        for request in &mut self.requests {
+            if !request.may_be_cancelled() || !asked.contains(&request.id) {
+                continue;
+            }
+            if request.generation == generation {
+                self.cancelled = Some(generation);
+            }
+            if !self.running {
+                request.cancel(now);
+            }
+        }
+        let known = &self.requests;
+        self.cancel_asked
+            .retain(|id| known.iter().any(|request| request.id == *id));
     }
 
     /// The newest request, open or just ended.

@@ -210,10 +210,11 @@ fn cancelled(
     now: Timestamp,
 ) -> Option<Look> {
     let mut state = work.state();
-    state.heed_cancels();
+    state.heed_cancels(wish.generation, now);
     if state.cancelled != Some(wish.generation) || state.running {
         return None;
     }
+    // Whatever else is open of this generation is stopped with it.
     let requests = state.requests.iter_mut();
     for request in requests.filter(|request| request.generation == wish.generation) {
         request.cancel(now);

@@ -9,7 +9,8 @@ use kube::ResourceExt;
 use super::Error;
 use crate::api::conditions::{ConditionType, Reason, find};
 use crate::api::v1alpha1::{
-    CephPool, CephRequest, Operation, PoolRequestStatus, RequestState, Verb,
+    ANNOTATION_CANCEL, CephPool, CephRequest, Operation, Outcome, PoolRequestStatus, RequestState,
+    Verb,
 };
 use crate::ceph::types::Epoch;
 use crate::controller::pools::{PoolEntry, Pools};
@@ -100,6 +101,7 @@ pub(super) fn open_for(
             .correction
             .take()
             .filter(|shared| shared.generation == wish.generation)
+            .filter(|shared| shared.outcome != Some(Outcome::Cancelled))
     {
         // Corrections share one record a generation, so that they never push a user's request out.
         request.id = shared.id;
@@ -145,6 +147,14 @@ pub(super) async fn resume(
         let made = request.metadata.creation_timestamp.as_ref();
         made.map_or(Timestamp::MIN, |made| made.0)
     });
+    let asked_to_cancel: Vec<String> = left
+        .iter()
+        .filter(|request| {
+            let asked = request.annotations().get(ANNOTATION_CANCEL);
+            asked.map(String::as_str) == Some("true")
+        })
+        .map(ResourceExt::name_any)
+        .collect();
     // Only these: an earlier process may have been ended before it made the record of the newest.
     let mut known: BTreeSet<String> = left.iter().map(ResourceExt::name_any).collect();
     let status = object.status.as_ref();
@@ -157,10 +167,15 @@ pub(super) async fn resume(
     let mut correction = None;
     // One whose record was still to be made has it made before the next round.
     let mut missing = None;
+    let mut cancelled = None;
     if let Some(newest) = newest {
+        let open = left
+            .into_iter()
+            .find(|request| newest.id == request.name_any());
         let complete = newest.state == RequestState::Complete;
-        let recorded = if complete && newest.operation == Operation::Correct {
-            // Its record goes on with the next correction.
+        // The record of a correction goes on with the next one; that of any other may have been completed just before the
+        // status was to say so.
+        let recorded = if open.is_none() && (!complete || newest.operation == Operation::Correct) {
             requests::find(&pools.client, object, &newest.id)
                 .await
                 .map_err(|source| Error::Request {
@@ -169,10 +184,23 @@ pub(super) async fn resume(
                     source: Box::new(source),
                 })?
         } else {
-            left.into_iter()
-                .find(|request| newest.id == request.name_any())
+            open
         };
-        let request = newest_taken_up(newest, recorded.as_ref());
+        let outcome = recorded
+            .as_ref()
+            .and_then(|recorded| recorded.status.as_ref())
+            .filter(|status| status.state == RequestState::Complete)
+            .and_then(|status| status.outcome);
+        if outcome == Some(Outcome::Cancelled) {
+            cancelled = Some(newest.generation);
+        }
+        let mut request = newest_taken_up(newest, recorded.as_ref());
+        if outcome.is_some() && !complete {
+            // It has ended: only the status does not say so.
+            request.state = RequestState::Complete;
+            request.outcome = outcome;
+            request.completed_at = Some(Timestamp::now());
+        }
         missing = recorded.is_none().then(|| newest.id.clone());
         known.extend(recorded.as_ref().map(ResourceExt::name_any));
         if !complete {
@@ -193,11 +221,13 @@ pub(super) async fn resume(
     side.names_in_flight = newest.is_some_and(|newest| newest.state == RequestState::Submitted);
     let mut state = work.state();
     state.requests = requests;
+    state.cancel_asked.extend(asked_to_cancel);
     // Cancelled in the time of an earlier process, and nothing was asked for since.
     let stalled = status.and_then(|status| find(&status.conditions, ConditionType::Stalled));
     state.cancelled = stalled
         .filter(|stalled| stalled.reason == Reason::Cancelled.as_str())
-        .and_then(|stalled| stalled.observed_generation);
+        .and_then(|stalled| stalled.observed_generation)
+        .or(cancelled);
     Ok(())
 }
 

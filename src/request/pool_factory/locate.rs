@@ -185,6 +185,14 @@ fn foreign<'view>(
             "leave it to its owner, or delete this object",
         ));
     }
+    if mark.one_of_several {
+        // One word, or one owner who is gone, does not do for several.
+        return Err(owned_by(
+            mark.owner(),
+            pool,
+            "it carries the marks of several owners: find out whose it is, and remove the others' marks by hand",
+        ));
+    }
     if wish.dead_marks.contains(&mark.mark) {
         return if wish.adopt {
             Ok(Place::Unowned { pool, token: None })

@@ -492,7 +492,11 @@ async fn filled_between_the_looks() {
         message.contains("late") && !message.contains("At this moment"),
         "{message}"
     );
-    assert_eq!(case.pool_names().await, [name.clone()], "its name");
+    assert_eq!(
+        case.pool_names().await,
+        std::slice::from_ref(&name),
+        "its name"
+    );
     assert_eq!(client.read("late").await, "words");
     assert_eq!(
         rados(&case, &["-p", &name, "get", "late", "-"], None).await,
