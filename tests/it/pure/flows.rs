@@ -4,6 +4,7 @@
 mod bench;
 mod lost;
 mod meanwhile;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -48,7 +48,7 @@ use tokio::time::timeout;
 pub(crate) use self::case::{Case, condition, pools_of, rounds};
 pub(crate) use self::ceph::{CAPS, Ceph};
 pub(crate) use self::control_plane::ControlPlane;
-pub(crate) use self::world::{Own, World};
+pub(crate) use self::world::{Own, World, install_crds};
 
 /// Long enough for anything that should happen at once, on a machine that runs many tests at once.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
