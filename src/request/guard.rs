@@ -24,7 +24,7 @@ pub enum Objection {
     /// A removal, or the first step of one, of a pool that is neither proven empty nor confirmed.
     #[error("{0} is not proven empty under this name")]
     NotEmpty(PoolName),
-    /// A mark over somebody else's, which is neither dead nor confirmed to be replaced.
+    /// A command for a pool with somebody else's mark, which is neither dead nor confirmed to be replaced.
     #[error("the mark on {0} is another owner's")]
     OthersMark(PoolName),
     /// One copy of everything, which nobody has confirmed.
@@ -116,6 +116,7 @@ pub fn check(
                     return Err(Objection::RemovesPublished(name.clone()));
                 }
                 means_ours(name)?;
+                nobody_elses(step, name, wish, view)?;
             }
             MonCommand::PoolRename { from, to } => {
                 let kind = rename(wish, from, to).filter(|_| view.pool_named(to).is_none());
@@ -125,13 +126,12 @@ pub fn check(
                         to: to.clone(),
                     });
                 };
-                match kind {
-                    Rename::Back => {}
-                    Rename::Away => {
-                        empty(from, step)?;
-                        means_ours(from)?;
-                    }
-                    Rename::Named => means_ours(from)?,
+                if matches!(kind, Rename::Away) {
+                    empty(from, step)?;
+                }
+                if !matches!(kind, Rename::Back) {
+                    means_ours(from)?;
+                    nobody_elses(step, from, wish, view)?;
                 }
             }
             MonCommand::ApplicationSet {
@@ -151,10 +151,14 @@ pub fn check(
                     return Err(Objection::Unconfirmed(name.clone()));
                 }
                 means_ours(name)?;
+                nobody_elses(step, name, wish, view)?;
             }
             MonCommand::PoolSetQuota { pool: name, .. }
             | MonCommand::ApplicationEnable { pool: name, .. }
-            | MonCommand::ApplicationRemove { pool: name, .. } => means_ours(name)?,
+            | MonCommand::ApplicationRemove { pool: name, .. } => {
+                means_ours(name)?;
+                nobody_elses(step, name, wish, view)?;
+            }
             MonCommand::OsdStat
             | MonCommand::OsdDump
             | MonCommand::CrushDump
@@ -164,24 +168,28 @@ pub fn check(
     Ok(())
 }
 
-/// No key goes on a pool with somebody else's mark, unless that is dead or a person has confirmed it.
+/// Nothing goes to a pool that carries somebody else's mark; a mark over it does when that is dead or a person has
+/// confirmed it.
 fn nobody_elses(
     step: &Step,
     name: &PoolName,
     wish: &Wish,
     view: &ClusterView,
 ) -> Result<(), Objection> {
+    let marks = matches!(step.command, MonCommand::ApplicationSet { .. });
+    let confirmed = marks && step.token.is_some();
     let present = view
         .pool_named(name)
         .map(|pool| read_mark(pool, &wish.owner));
-    match present {
-        Some(Mark::Foreign(mark))
-            if step.token.is_none() && !wish.dead_marks.contains(&mark.mark) =>
-        {
-            Err(Objection::OthersMark(name.clone()))
-        }
-        _ => Ok(()),
+    let others = match present {
+        Some(Mark::Foreign(mark)) => !wish.dead_marks.contains(&mark.mark),
+        Some(Mark::Ours { claim, .. }) => wish.record.claim_recorded && claim != wish.record.claim,
+        Some(Mark::Missing) | None => false,
+    };
+    if others && !confirmed {
+        return Err(Objection::OthersMark(name.clone()));
     }
+    Ok(())
 }
 
 /// Why a pool may get another name.

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::api::conditions::{ConditionType, find, is_true};
 use crate::api::v1alpha1::{
-    ANNOTATION_FLUX_REQUESTED_AT, ANNOTATION_POOL, ANNOTATION_RECONCILE_REQUESTED_AT, Operation,
-    RequestState,
+    ANNOTATION_CONFIRM, ANNOTATION_FLUX_REQUESTED_AT, ANNOTATION_POOL,
+    ANNOTATION_RECONCILE_REQUESTED_AT, Operation, RequestState,
 };
 use crate::ceph::client::Reply;
 use crate::ceph::simulated::SimulatedCluster;
 use crate::ceph::types::{Fsid, PoolName};
 use crate::controller::record::{self, Fresh};
+use crate::request::factory::Next;
 use crate::request::ownership::Owner;
 use crate::request::pool_factory::PoolRequestFactory;
 use crate::request::preview::plan;

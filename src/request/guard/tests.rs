@@ -339,6 +339,24 @@ fn marks_of_others() {
         assert_eq!(scene.check(vec![ours]), Ok(()));
         scene.wish.dead_marks.clear();
     }
+    // Whatever else is confirmed, nothing else goes there.
+    for command in [set("foo"), quota("foo"), enable("foo"), unkey("foo")] {
+        let objection = scene.check_confirmed(vec![command]);
+        assert_eq!(objection, Err(Objection::OthersMark(name("foo"))));
+    }
+    // A claim that is not the recorded one is another owner's, though the object is the same.
+    let mut scene = Scene::new(&["foo"], Some("foo"), false);
+    scene.cluster.round(&[enable("foo")]);
+    let ours = |scene: &Scene, claim: &str| key("foo", MARK_KEY, &scene.wish.owner.mark(claim));
+    let (own, copied) = (ours(&scene, "c"), ours(&scene, "d"));
+    scene.cluster.round(std::slice::from_ref(&copied));
+    assert_eq!(scene.check(vec![quota("foo")]), Ok(()));
+    scene.wish.record.claim_recorded = true;
+    for command in [quota("foo"), own.clone()] {
+        let objection = scene.check(vec![command]);
+        assert_eq!(objection, Err(Objection::OthersMark(name("foo"))));
+    }
+    assert_eq!(scene.check_confirmed(vec![own]), Ok(()));
     // A word is for a step, not for another pool.
     let mut scene = Scene::new(&["foo", "bar"], Some("foo"), false);
     scene.cluster.round(&[enable("bar")]);

@@ -5,6 +5,7 @@ mod bench;
 mod lost;
 mod meanwhile;
 mod removing;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;

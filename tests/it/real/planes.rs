@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::DeleteParams;
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use super::steps::{
     ANNOTATION, PLAIN, annotation, delete, make_annotated, marks, ready, status, token_in,
 };
-use super::support::{Case, Ceph, Own, World};
+use super::support::{Case, Ceph, LIMIT, Own, World, holds, install_crds};
 
 /// A second control plane with a controller of its own, on the cluster that all share.
 async fn another_plane(name: &str, args: &[&str]) -> Case {
@@ -136,4 +138,55 @@ async fn a_copied_control_plane() {
     here.ready("a").await;
     there.stalled("a", "OwnedByAnother").await;
     assert_eq!(marks(&here.its_pool("a").await), marks(&before));
+}
+
+/// The kind itself is deleted, with all objects, and made again: the pools stay, and each object that is applied again
+/// has its own, without a command.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kind_is_made_again() {
+    let case = another_plane("kinds", &[]).await;
+    let mut pools = Vec::new();
+    for name in ["a", "b"] {
+        case.apply(name, PLAIN).await;
+        case.ready(name).await;
+        pools.push(case.its_pool(name).await);
+    }
+    let first = case
+        .until("a", "has its annotation", |object| {
+            object.annotations().contains_key(ANNOTATION)
+        })
+        .await;
+    let sent = case.sent().await.len();
+    let crds: Api<CustomResourceDefinition> = Api::all(case.client.clone());
+    let kind = "cephpools.poolwright.dev";
+    crds.delete(kind, &DeleteParams::default())
+        .await
+        .expect("it is deleted");
+    case.wait_for("the kind is gone", LIMIT, async || {
+        let found = crds
+            .get_opt(kind)
+            .await
+            .map_err(|error| error.to_string())?;
+        holds(found.is_none(), &found.map(|found| found.status))
+    })
+    .await;
+    install_crds(&case.client).await;
+    for name in ["a", "b"] {
+        case.wait_for("the object is accepted", LIMIT, async || {
+            let applied = case.try_apply(name, PLAIN).await;
+            applied.map(|_| ()).map_err(|error| error.to_string())
+        })
+        .await;
+    }
+    for (name, pool) in [("a", &pools[0]), ("b", &pools[1])] {
+        case.ready(name).await;
+        assert_eq!(case.its_pool(name).await, *pool);
+    }
+    let again = case
+        .until("a", "has its annotation", |object| {
+            object.annotations().contains_key(ANNOTATION)
+        })
+        .await;
+    assert_eq!(annotation(&again), annotation(&first));
+    assert_eq!(case.sent().await.len(), sent);
 }

@@ -53,7 +53,7 @@ pub(crate) use self::ceph::{CAPS, Ceph};
 pub(crate) use self::control_plane::ControlPlane;
 pub(crate) use self::controller::Controller;
 pub(crate) use self::helm::{CHART, helm, kubeconfig_of_chart};
-pub(crate) use self::world::{Own, World};
+pub(crate) use self::world::{Own, World, install_crds};
 
 /// Long enough for anything that should happen at once, on a machine that runs many tests at once.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);

@@ -369,3 +369,91 @@ fn only_proven_identities() {
         (None, None, None)
     );
 }
+
+/// A token is told while it is asked for, and kept while it was given or used and the step is not done: or a later
+/// generation would ask for another one.
+#[test]
+fn asked_tokens() {
+    let asked = |token: &str, step: &str| AskedToken {
+        token: token.into(),
+        step: step.into(),
+        target: "1".into(),
+        generation: 1,
+    };
+    let unsafe_size = || {
+        let refusal = Refusal::new(Reason::Unsafe, Some("size"), "no");
+        refusal.asking(asked("aaaa", "size"))
+    };
+    let planned = Plan {
+        now: Next::refused(unsafe_size()),
+        ..Plan::default()
+    };
+    let mut object = object(1);
+    object.status = Some(compute(&Inputs {
+        plan: Some(&planned),
+        ..inputs(&object, Standing::Refused(vec![unsafe_size()]))
+    }));
+    let tokens = |status: &CephPoolStatus| -> Vec<String> {
+        let asked = status.asked_tokens.iter();
+        asked.map(|asked| asked.token.clone()).collect()
+    };
+    assert_eq!(tokens(object.status.as_ref().expect("a status")), ["aaaa"]);
+    let empty = Plan::default();
+    let passing = || Standing::Retrying {
+        reason: Reason::Unreachable,
+        message: "no answer".into(),
+    };
+    let not_granted = || Refusal::new(Reason::NotGranted, None, "no grant");
+    let with_plan = |object: &CephPool, record: Option<&Record>| {
+        tokens(&compute(&Inputs {
+            plan: Some(&empty),
+            record,
+            ..inputs(object, passing())
+        }))
+    };
+    // Nobody asks any more.
+    assert_eq!(with_plan(&object, None), Vec::<String>::new());
+    // It is not known whether anybody does.
+    for standing in [Standing::Working, Standing::Refused(vec![not_granted()])] {
+        assert_eq!(tokens(&compute(&inputs(&object, standing))), ["aaaa"]);
+    }
+    // It was used, for a step that may not be done yet.
+    let record = Record {
+        used: vec![UsedToken {
+            token: "aaaa".into(),
+            request: "r".into(),
+        }],
+        ..Record::default()
+    };
+    assert_eq!(with_plan(&object, Some(&record)), ["aaaa"]);
+    // It was given.
+    object
+        .annotations_mut()
+        .insert(ANNOTATION_CONFIRM.into(), "bbbb,aaaa".into());
+    assert_eq!(with_plan(&object, None), ["aaaa"]);
+    // What is asked for now stands beside it, once.
+    let both = Plan {
+        now: Next {
+            refusals: vec![
+                unsafe_size(),
+                Refusal::new(Reason::Unsafe, None, "no").asking(asked("cccc", "minSize")),
+            ],
+            ..Next::default()
+        },
+        ..Plan::default()
+    };
+    let told = compute(&Inputs {
+        plan: Some(&both),
+        ..inputs(&object, passing())
+    });
+    assert_eq!(tokens(&told), ["aaaa", "cccc"]);
+    // All is done.
+    let in_sync = Standing::InSync {
+        epoch: Epoch(9),
+        note: None,
+    };
+    assert_eq!(
+        tokens(&compute(&inputs(&object, in_sync))),
+        Vec::<String>::new()
+    );
+}

@@ -311,7 +311,8 @@ async fn namespace(client: &Client, name: &str) {
         .expect("the namespace is accepted");
 }
 
-async fn install_crds(client: &Client) {
+/// Installs our CRDs, and waits until they are served.
+pub(crate) async fn install_crds(client: &Client) {
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     for kind in Kind::ALL {
         let crd = kind.crd();
