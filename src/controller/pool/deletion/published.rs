@@ -267,12 +267,11 @@ fn held(entry: &PoolEntry, work: &PoolWork, news: bool, left: bool) -> Option<(R
         && !news
     {
         let now = Instant::now();
-        let due = match side.next_try {
-            Some(due) => due,
-            None => {
-                let wait = wait_after(&mut side, &state, &why, left);
-                *side.next_try.insert(now + wait)
-            }
+        let due = if let Some(due) = side.next_try {
+            due
+        } else {
+            let wait = wait_after(&mut side, &state, &why, left);
+            *side.next_try.insert(now + wait)
         };
         if now < due {
             return Some((why, (due - now).min(AGAIN)));
