@@ -43,3 +43,21 @@ fn conditions_are_documented() {
         "docs/conditions.md is not what the code says; write it anew with POOLWRIGHT_WRITE_DOCS=1 make test-pure"
     );
 }
+
+/// The tests that `docs/life-cycle.md` names are there.
+#[test]
+fn the_tests_that_pages_name_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/life-cycle.md")).unwrap();
+    let named: Vec<&str> = page
+        .split('`')
+        .filter(|part| part.starts_with("real::") || part.starts_with("pure::"))
+        .collect();
+    assert!(!named.is_empty());
+    for name in named {
+        let (module, test) = name.rsplit_once("::").unwrap();
+        let file = root.join(format!("tests/it/{}.rs", module.replace("::", "/")));
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(text.contains(&format!("fn {test}(")), "{name}");
+    }
+}

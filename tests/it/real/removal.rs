@@ -98,6 +98,23 @@ async fn retained() {
     assert_eq!(case.sent().await.len(), sent);
 }
 
+/// The finalizer follows the policy, also while there is no connection; what was never made goes at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_finalizer_follows_the_policy() {
+    let case = case("finalizer").await;
+    let nowhere = |spec: &str| spec.replacen('{', "{connectionRef: {name: nowhere}, ", 1);
+    for (spec, finalizers) in [(GOES, &[FINALIZER][..]), (STAYS, &[]), (GOES, &[FINALIZER])] {
+        case.apply("a", &nowhere(spec)).await;
+        case.until("a", "has just these finalizers", |object| {
+            object.finalizers() == finalizers
+        })
+        .await;
+    }
+    delete(&case, "a").await;
+    gone(&case, "a", LIMIT).await;
+    assert!(case.requests("a").await.is_empty());
+}
+
 /// Data is not lost: the deletion waits, says why, and goes on by itself when the data is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn data_keeps_the_pool() {

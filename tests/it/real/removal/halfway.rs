@@ -210,6 +210,16 @@ async fn killed_in_the_middle() {
             Some(Outcome::Succeeded)
         );
     }
+    // Killed when the pool has just got its real name, which is not written down by then.
+    case.apply("e", GOES).await;
+    case.wait_for("it is published", LIMIT, async || {
+        case.ceph_pool("e").await.ok_or("no pool".to_owned())
+    })
+    .await;
+    case.world.kill_controller();
+    delete(&case, "e").await;
+    case.world.start_controller().await;
+    gone(&case, "e", Duration::from_secs(90)).await;
     assert_eq!(case.pool_names().await, Vec::<String>::new());
 }
 
