@@ -511,7 +511,9 @@ fn names_hold(
 ) -> Result<(), RunEnd> {
     let Some(pool) = pool else { return Ok(()) };
     for step in &round.steps {
+        // A removal gives such a pool its name back itself.
         if let MonCommand::PoolRename { from, to } = &step.command
+            && !to.is_private()
             && before.pool_named(to).is_none()
             && let Some(found) = view.pool_named(to)
             && found.id != pool
@@ -526,6 +528,12 @@ fn names_hold(
         }
         // A name that the round would have given meant nothing before; if it was taken, the next plan says so.
         let names = match &step.command {
+            // Who takes the old name of a pool that has its new one is no matter of ours.
+            MonCommand::PoolRename { to, .. }
+                if view.pool_named(to).is_some_and(|found| found.id == pool) =>
+            {
+                continue;
+            }
             MonCommand::PoolRename { from, .. } => vec![from],
             command => command.pools(),
         };
