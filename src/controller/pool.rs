@@ -3,6 +3,7 @@
 //!
 //! * [`look`]: what is the case, and what is to be done; no writes
 //! * [`prepare`]: what has to be right before a plan can be made
+//! * [`permit`]: whether that may be done: grants, older claims, cancels
 //! * [`proceed`]: begins runs, and knows when not to
 //! * [`deletion`]: the same for an object that is deleted
 //! * [`tickets`]: which requests there are for it
@@ -10,6 +11,7 @@
 
 mod deletion;
 mod look;
+mod permit;
 mod prepare;
 mod proceed;
 mod subject;

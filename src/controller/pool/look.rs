@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::permit::{cancelled, lock_names, may, not_granted};
 use super::prepare::{Prepared, prepare};
 use super::proceed::{Scene, proceed, text};
 use super::subject::{Look, RESYNC, Subject};
@@ -15,22 +16,17 @@ use crate::ceph::osd_map::Pool;
 use crate::ceph::types::PoolName;
 use crate::ceph::view::ClusterView;
 use crate::controller::file::is_paused;
-use crate::controller::pools::{PoolEntry, names_to_grant, removes_pool};
+use crate::controller::pools::{PoolEntry, removes_pool};
 use crate::controller::record::{self, Fresh};
 use crate::controller::registry::Session;
 use crate::controller::status::{self, Standing};
 use crate::request::executor::fresh_word;
 use crate::request::preview::{Plan, plan};
-use crate::request::refusal::Refusal;
 use crate::request::registry::{ObjectType, factory};
 use crate::request::rejection::Rejection;
-use crate::request::round::POOL_FIELD;
 use crate::request::user_request::Observation;
 use crate::request::wish::{Record, Wish, application_field};
 use crate::request::work::{PoolKey, PoolWork, RunEnd};
-
-/// How soon an object looks again whether the older claim on its pool is gone.
-const CONFLICT: Duration = Duration::from_secs(10);
 
 /// Looks at a pool whose object is not deleted.
 pub(super) fn look(subject: &Subject<'_>) -> Look {
@@ -171,20 +167,6 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
     )
 }
 
-/// A grant or an older object stands in the way: nothing is sent, and a run ends before its next round.
-fn not_granted(work: &PoolWork, refusal: Refusal, base: Look) -> Look {
-    tickets::fail_open(work, &refusal.message);
-    work.state().wish = None;
-    Look {
-        requeue: match refusal.reason {
-            Reason::Conflict => CONFLICT,
-            _ => base.requeue,
-        },
-        standing: Standing::Refused(vec![refusal]),
-        ..base
-    }
-}
-
 /// Nothing is sent: people asked for that.
 fn only_looked_at(object: &CephPool, view: &ClusterView, plan: Plan, base: Look) -> Look {
     let standing = if is_paused(object) {
@@ -198,100 +180,6 @@ fn only_looked_at(object: &CephPool, view: &ClusterView, plan: Plan, base: Look)
         standing,
         plan: Some(plan),
         ..base
-    }
-}
-
-/// A person has cancelled what is left to do for this generation.
-fn cancelled(
-    work: &PoolWork,
-    wish: &Wish,
-    plan: &Plan,
-    base: &Look,
-    now: Timestamp,
-) -> Option<Look> {
-    let mut state = work.state();
-    state.heed_cancels(wish.generation, now);
-    if state.cancelled != Some(wish.generation) || state.running {
-        return None;
-    }
-    // Whatever else is open of this generation is stopped with it.
-    let requests = state.requests.iter_mut();
-    for request in requests.filter(|request| request.generation == wish.generation) {
-        request.cancel(now);
-    }
-    if plan.in_sync() {
-        // It only waited for something that happens by itself.
-        return None;
-    }
-    let refusal = Refusal::new(
-        Reason::Cancelled,
-        None,
-        "the request was cancelled, so nothing more is sent for this generation; change the spec, or set the annotation \
-         poolwright.dev/reconcile-requested-at, to try again",
-    );
-    Some(Look {
-        standing: Standing::Refused(vec![refusal]),
-        plan: Some(plan.clone()),
-        record: state.record.clone(),
-        requeue: base.requeue,
-        seen: base.seen.clone(),
-        pool_name: base.pool_name.clone(),
-        ..Look::at(Standing::Working, base.requeue)
-    })
-}
-
-/// An earlier process may have been ended while commands were under way: until they cannot be executed any more, no other
-/// object of ours gives a pool one of the names in them.
-fn lock_names(subject: &Subject<'_>, session: &Session, wish: &Wish) {
-    if !std::mem::take(&mut subject.entry.side().names_in_flight) {
-        return;
-    }
-    let status = subject.object.status.as_ref();
-    let told = status.and_then(|status| status.pool_name.as_deref());
-    let names = [
-        Some(wish.pool.clone()),
-        told.map(PoolName::new),
-        Some(wish.private_name()),
-        wish.removal_name(),
-    ];
-    let locks = &subject.pools.collection.locks;
-    for name in names.into_iter().flatten() {
-        locks.lock_name(&session.fsid, subject.key, name);
-    }
-}
-
-/// Whether a grant allows what the plan begins with, and no older object claims the pool.
-fn may(subject: &Subject<'_>, session: &Session, wish: &Wish, plan: &Plan) -> Result<(), Refusal> {
-    if plan.now.round.is_empty() {
-        return Ok(());
-    }
-    let found = plan.now.found.as_ref();
-    let present = found.map(|found| &found.name);
-    for name in names_to_grant(plan.now.verb, wish, present) {
-        subject
-            .pools
-            .granted(session, &subject.key.namespace, name, plan.now.verb)?;
-    }
-    // Once begun it is this object's.
-    let begins = found.is_none_or(|found| found.adopting) && !wish.record.unpublished;
-    let older = begins
-        .then(|| {
-            subject
-                .pools
-                .older_claim(subject.object, &session.fsid, &wish.pool)
-        })
-        .flatten();
-    match older {
-        Some(older) => Err(Refusal::new(
-            Reason::Conflict,
-            Some(POOL_FIELD),
-            format!(
-                "the older CephPool {older} wishes for pool {} of the same cluster, too; delete one of the two, or \
-                 give one another poolName",
-                wish.pool
-            ),
-        )),
-        None => Ok(()),
     }
 }
 

@@ -1,0 +1,134 @@
+//! Whether what a plan begins with may be done: grants, older claims on the pool, cancels, names still in use.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::subject::{Look, Subject};
+use super::tickets;
+use crate::api::conditions::Reason;
+use crate::ceph::types::PoolName;
+use crate::controller::pools::names_to_grant;
+use crate::controller::registry::Session;
+use crate::controller::status::Standing;
+use crate::request::preview::Plan;
+use crate::request::refusal::Refusal;
+use crate::request::round::POOL_FIELD;
+use crate::request::wish::Wish;
+use crate::request::work::PoolWork;
+
+/// How soon an object looks again whether the older claim on its pool is gone.
+const CONFLICT: Duration = Duration::from_secs(10);
+
+/// A grant or an older object stands in the way: nothing is sent, and a run ends before its next round.
+pub(super) fn not_granted(work: &PoolWork, refusal: Refusal, base: Look) -> Look {
+    tickets::fail_open(work, &refusal.message);
+    work.state().wish = None;
+    Look {
+        requeue: match refusal.reason {
+            Reason::Conflict => CONFLICT,
+            _ => base.requeue,
+        },
+        standing: Standing::Refused(vec![refusal]),
+        ..base
+    }
+}
+
+/// A person has cancelled what is left to do for this generation.
+pub(super) fn cancelled(
+    work: &PoolWork,
+    wish: &Wish,
+    plan: &Plan,
+    base: &Look,
+    now: Timestamp,
+) -> Option<Look> {
+    let mut state = work.state();
+    state.heed_cancels(wish.generation, now);
+    if state.cancelled != Some(wish.generation) || state.running {
+        return None;
+    }
+    // Whatever else is open of this generation is stopped with it.
+    let requests = state.requests.iter_mut();
+    for request in requests.filter(|request| request.generation == wish.generation) {
+        request.cancel(now);
+    }
+    if plan.in_sync() {
+        // It only waited for something that happens by itself.
+        return None;
+    }
+    let refusal = Refusal::new(
+        Reason::Cancelled,
+        None,
+        "the request was cancelled, so nothing more is sent for this generation; change the spec, or set the annotation \
+         poolwright.dev/reconcile-requested-at, to try again",
+    );
+    Some(Look {
+        standing: Standing::Refused(vec![refusal]),
+        plan: Some(plan.clone()),
+        record: state.record.clone(),
+        requeue: base.requeue,
+        seen: base.seen.clone(),
+        pool_name: base.pool_name.clone(),
+        ..Look::at(Standing::Working, base.requeue)
+    })
+}
+
+/// An earlier process may have been ended while commands were under way: until they cannot be executed any more, no other
+/// object of ours gives a pool one of the names in them.
+pub(super) fn lock_names(subject: &Subject<'_>, session: &Session, wish: &Wish) {
+    if !std::mem::take(&mut subject.entry.side().names_in_flight) {
+        return;
+    }
+    let status = subject.object.status.as_ref();
+    let told = status.and_then(|status| status.pool_name.as_deref());
+    let names = [
+        Some(wish.pool.clone()),
+        told.map(PoolName::new),
+        Some(wish.private_name()),
+        wish.removal_name(),
+    ];
+    let locks = &subject.pools.collection.locks;
+    for name in names.into_iter().flatten() {
+        locks.lock_name(&session.fsid, subject.key, name);
+    }
+}
+
+/// Whether a grant allows what the plan begins with, and no older object claims the pool.
+pub(super) fn may(
+    subject: &Subject<'_>,
+    session: &Session,
+    wish: &Wish,
+    plan: &Plan,
+) -> Result<(), Refusal> {
+    if plan.now.round.is_empty() {
+        return Ok(());
+    }
+    let found = plan.now.found.as_ref();
+    let present = found.map(|found| &found.name);
+    for name in names_to_grant(plan.now.verb, wish, present) {
+        subject
+            .pools
+            .granted(session, &subject.key.namespace, name, plan.now.verb)?;
+    }
+    // Once begun it is this object's.
+    let begins = found.is_none_or(|found| found.adopting) && !wish.record.unpublished;
+    let older = begins
+        .then(|| {
+            subject
+                .pools
+                .older_claim(subject.object, &session.fsid, &wish.pool)
+        })
+        .flatten();
+    match older {
+        Some(older) => Err(Refusal::new(
+            Reason::Conflict,
+            Some(POOL_FIELD),
+            format!(
+                "the older CephPool {older} wishes for pool {} of the same cluster, too; delete one of the two, or \
+                 give one another poolName",
+                wish.pool
+            ),
+        )),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,205 @@
+//! What a run does next, and what it remembers of that.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Access, Aim};
+use crate::ceph::command::MonCommand;
+use crate::ceph::view::ClusterView;
+use crate::request::factory::Next;
+use crate::request::pool_factory::{Proof, discard_round, removal_round};
+use crate::request::refusal::Refusal;
+use crate::request::registry::{ObjectType, factory};
+use crate::request::round::{POOL_FIELD, Round};
+use crate::request::token::spend;
+use crate::request::user_request::UserRequest;
+use crate::request::wish::{Record, Wish};
+use crate::request::work::{PoolWork, RunEnd};
+
+/// Plans for the newest wish, with the record as this run knows it.
+pub(super) fn plan(
+    work: &PoolWork,
+    access: &Access,
+    view: &ClusterView,
+    proof: Option<&Proof>,
+) -> Result<(Arc<Wish>, Next), RunEnd> {
+    let mut state = work.state();
+    let Some(newest) = state.wish.clone() else {
+        return Err(RunEnd::Moved("there is no wish any more".into()));
+    };
+    if access.aim == Aim::Keep && state.cancelled == Some(newest.generation) {
+        return Err(RunEnd::Moved("its request was cancelled".into()));
+    }
+    if newest.observe {
+        return Err(RunEnd::Moved("management is Observe now".into()));
+    }
+    let mut record = state
+        .record
+        .clone()
+        .unwrap_or_else(|| newest.record.clone());
+    // A private pool that is gone is forgotten: the next one gets a name never used before, so
+    // that a late command for the old name cannot mean it.
+    if record.never_published()
+        && let Some(identity) = &record.identity
+        && view.identified(identity).is_none()
+    {
+        record.identity = None;
+        record.nonce = fresh_word();
+        record.unpublished = false;
+        record.private_base = None;
+    }
+    if record.identity.is_some() && !record.unpublished && record.removal.is_none() {
+        // A pool that gets a private name again gets one that was never used before.
+        record.nonce = fresh_word();
+    }
+    let mut wish = Wish {
+        record,
+        ..(*newest).clone()
+    };
+    wish.confirmations.open = state.open_requests();
+    let next = match access.aim {
+        Aim::Discard => discard_round(&wish, view),
+        Aim::Remove => {
+            let refused = state
+                .rejections
+                .iter()
+                .find(|rejection| matches!(rejection.command, MonCommand::PoolRemove { .. }));
+            removal_round(&wish, view, proof, refused)
+        }
+        Aim::Keep => factory(ObjectType::Pool).next_round(&wish, view),
+    };
+    let mut wish = next.advance(wish);
+    if next.found.as_ref().is_some_and(|found| found.adopting) {
+        // Before a pool is ours, nothing of it was applied by us: not even what was meant for another one before.
+        wish.record.applied.clear();
+    } else if access.aim == Aim::Keep {
+        wish.record.applied.extend(wish.fields());
+    }
+    for step in &next.round.steps {
+        match step.command {
+            // From now on the pool may have its real name, and be in use, whatever the reply says.
+            MonCommand::PoolRename { .. } => {
+                wish.record.applied.insert(POOL_FIELD.to_owned());
+            }
+            MonCommand::PoolRemove { .. } => {
+                wish.record.applied.remove(POOL_FIELD);
+            }
+            _ => {}
+        }
+    }
+    state.record = Some(wish.record.clone());
+    Ok((Arc::new(wish), next))
+}
+
+/// Remembers the tokens that let this round's steps pass, before they are sent.
+pub(super) fn spend_tokens(
+    work: &PoolWork,
+    wish: Arc<Wish>,
+    round: &Round,
+    confirmed: &[String],
+    request: &str,
+) -> Arc<Wish> {
+    let tokens: Vec<&String> = round
+        .steps
+        .iter()
+        .filter_map(|step| step.token.as_ref())
+        .chain(confirmed)
+        .collect();
+    if tokens.is_empty() {
+        return wish;
+    }
+    let mut wish = (*wish).clone();
+    for token in tokens {
+        spend(&mut wish.record.used, token, request);
+    }
+    work.state().record = Some(wish.record.clone());
+    Arc::new(wish)
+}
+
+/// A creation that nothing was sent for has not begun: a pool that a person wants made again is still the recorded one.
+pub(super) fn not_begun(work: &PoolWork, before: Option<Record>, round: &Round) {
+    let again = before
+        .as_ref()
+        .is_some_and(|record| record.identity.is_some());
+    if again && round.creates() {
+        work.state().record = before;
+    }
+}
+
+/// Eight hexadecimal digits that were never used before.
+pub fn fresh_word() -> String {
+    let mut word = uuid::Uuid::new_v4().simple().to_string();
+    word.truncate(8);
+    word
+}
+
+/// Marks the requests that the round is for, and gives the one it is written down under.
+pub(super) fn submitted(work: &PoolWork, access: &Access, round: &Round) -> UserRequest {
+    let mut state = work.state();
+    for request in &mut state.requests {
+        if access.aim != Aim::Keep || request.concerns(round) {
+            let left = request
+                .rounds_planned
+                .saturating_sub(request.rounds_sent + 1);
+            request.submit(left);
+        }
+    }
+    if let Some(open) = state.open_request() {
+        return open.clone();
+    }
+    // The map moved in between: the round belongs to the newest request all the same.
+    state.newest().cloned().unwrap_or_else(|| {
+        let wish = state.wish.clone();
+        orphan(wish.as_deref())
+    })
+}
+
+/// A run is started with a request; this one only stands in should it be gone.
+pub(super) fn orphan(wish: Option<&Wish>) -> UserRequest {
+    UserRequest {
+        id: uuid::Uuid::new_v4().to_string(),
+        kind: crate::request::user_request::Kind::OsdMapModifying,
+        operation: crate::api::v1alpha1::Operation::Correct,
+        generation: wish.map_or(0, |wish| wish.generation),
+        fields: std::collections::BTreeMap::new(),
+        state: crate::api::v1alpha1::RequestState::New,
+        outcome: None,
+        error: None,
+        headline: String::new(),
+        rounds: Vec::new(),
+        rounds_sent: 0,
+        rounds_planned: 0,
+        following: false,
+        awaited_epoch: None,
+        observed_epoch: None,
+        started_at: Timestamp::now(),
+        completed_at: None,
+        retry_of: None,
+    }
+}
+
+/// Leaves out what Ceph has refused in just this form.
+pub(super) fn without_rejected(work: &PoolWork, mut round: Round) -> Round {
+    let state = work.state();
+    round.steps.retain(|step| {
+        !state
+            .rejections
+            .iter()
+            .any(|rejection| rejection.command == step.command)
+    });
+    drop(state);
+    round
+}
+
+pub(super) fn ended(work: &PoolWork, aim: Aim, refusals: Vec<Refusal>) -> RunEnd {
+    if aim == Aim::Remove && !refusals.is_empty() {
+        RunEnd::Refused(refusals)
+    } else if !work.state().rejections.is_empty() {
+        RunEnd::Rejected
+    } else if refusals.is_empty() {
+        RunEnd::InSync
+    } else {
+        RunEnd::Refused(refusals)
+    }
+}
