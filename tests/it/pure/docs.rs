@@ -52,6 +52,7 @@ fn the_tests_that_pages_name_exist() {
     let named: Vec<&str> = page
         .split('`')
         .filter(|part| part.starts_with("real::") || part.starts_with("pure::"))
+        .filter(|part| !part.ends_with('…'))
         .collect();
     assert!(!named.is_empty());
     for name in named {
