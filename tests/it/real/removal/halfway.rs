@@ -8,7 +8,7 @@ use poolwright::api::v1alpha1::{ClusterConnection, Outcome};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::{Duration, sleep, timeout};
+use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::support::{
     Frozen, GONE, begun, blocked, case_on, case_over, delete, delete_request, gone, has_figures,
@@ -225,7 +225,7 @@ async fn killed_in_the_middle() {
 
 const NAIVE: &str = r#"
 import rados, sys, json
-cluster = rados.Rados(conffile=sys.argv[1], conf={"rados_mon_op_timeout": "3"})
+cluster = rados.Rados(conffile=sys.argv[1], conf={"rados_mon_op_timeout": "3", "mon_client_ping_timeout": "600"})
 cluster.connect()
 print('"global_id": %d,' % cluster.get_instance_id(), flush=True)
 for line in sys.stdin:
@@ -302,6 +302,7 @@ async fn a_late_removal_by_name_takes_a_strangers_pool() {
     for name in [&name, &private] {
         assert_eq!(naive.remove(name).await, "-110", "nobody answers");
     }
+    let began = Instant::now();
     // Meanwhile its owner has renamed the pool, and somebody else has made one of the name.
     let kept = format!("{name}-kept");
     for args in [
@@ -310,6 +311,7 @@ async fn a_late_removal_by_name_takes_a_strangers_pool() {
     ] {
         case.ceph(&args).await;
     }
+    println!("the others went on within {:?}", began.elapsed());
     drop(mon);
     case.wait_for("the stranger's pool is gone", LIMIT, async || {
         let found = case.ceph_pool("a").await;
