@@ -122,7 +122,9 @@ impl Shared {
                 self.tasks
                     .spawn(follower.follow(self.registry.clone(), Arc::clone(&self.urgent)));
                 self.retire(old);
-                Attended::now(stand(&session))
+                let mut standing = stand(&session);
+                how_to_accept(connection, slot, &mut standing);
+                Attended::now(standing)
             }
             Err(problem) => self.failed(&name, slot, desired, expected, problem),
         })
