@@ -107,6 +107,11 @@ impl NameLocks {
         let mut locks = self.locks();
         let name = (fsid.clone(), name);
         let before = locks.get(&name);
+        let gives = |command: &Option<MonCommand>| command.as_ref().is_none_or(gives_names);
+        if before.is_some_and(|lock| gives(&lock.command)) && !gives(&command) {
+            // A late setting is the lesser trouble: what is on its way to change names stays known.
+            return;
+        }
         let lock = Lock {
             again: before.is_some_and(|lock| lock.command.is_some() && lock.command == command),
             key: key.clone(),

@@ -27,6 +27,10 @@ const TEXT_LIMIT: usize = 1024;
 /// Corrections share one request, which keeps its newest rounds.
 const ROUNDS_KEPT: usize = 10;
 
+/// What a cancelled request says.
+pub const CANCELLED: &str =
+    "cancelled by the annotation poolwright.dev/cancel; what was sent before is not taken back";
+
 /// What has to be seen before a request is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -313,8 +317,7 @@ impl UserRequest {
     /// A person cancelled it: what was sent stays sent.
     pub fn cancel(&mut self, now: Timestamp) {
         if !self.is_complete() {
-            let words = "cancelled by the annotation poolwright.dev/cancel; what was sent before is not taken back";
-            self.end(Outcome::Cancelled, Some(words.to_owned()), now);
+            self.end(Outcome::Cancelled, Some(CANCELLED.to_owned()), now);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::ceph::types::Epoch;
 use crate::controller::pools::{PoolEntry, Pools};
 use crate::controller::requests;
 use crate::request::preview::Plan;
-use crate::request::user_request::{Kind, UserRequest};
+use crate::request::user_request::{CANCELLED, Kind, UserRequest};
 use crate::request::wish::Wish;
 use crate::request::work::{PoolWork, State};
 
@@ -227,7 +227,12 @@ pub(super) async fn resume(
     state.cancelled = stalled
         .filter(|stalled| stalled.reason == Reason::Cancelled.as_str())
         .and_then(|stalled| stalled.observed_generation)
-        .or(cancelled);
+        .or(cancelled)
+        // Something else may have been said since, such as that it was paused.
+        .or_else(|| {
+            let newest = newest.filter(|newest| newest.error.as_deref() == Some(CANCELLED));
+            newest.map(|newest| newest.generation)
+        });
     Ok(())
 }
 
