@@ -205,10 +205,10 @@ async fn observing() {
     // One that is not there: the whole plan, each step once.
     case.apply("b", "{replicated: {size: 2}, management: Observe, applications: [{name: rbd}], quota: {maxObjects: 5}}").await;
     let message = case.stalled("b", "ObserveOnly").await;
-    let name = case.pool_name("b");
+    let absent = case.pool_name("b");
     assert_eq!(
         message,
-        format!("only observed: there is no pool {name}, and it would be created")
+        format!("only observed: there is no pool {absent}, and it would be created")
     );
     let object = case.object("b").await;
     let commands: Vec<&str> = status(&object)
