@@ -279,6 +279,17 @@ impl Look<'_> {
             .map_err(|code| self.unreadable(&format!("pool \"{name}\""), code))
     }
 
+    /// Another pool; `None` when it has gone since the map was read: what was in it is gone too,
+    /// and its number never comes back.
+    fn open_other(&self, pool: i64, name: &str) -> Looked<Option<IoContext<'_>>> {
+        self.in_time()?;
+        match self.cluster.io_context(pool) {
+            Ok(io) => Ok(Some(io)),
+            Err(ENOENT) if self.cluster.pool_name(pool) == Err(ENOENT) => Ok(None),
+            Err(code) => Err(self.unreadable(&format!("pool \"{name}\""), code)),
+        }
+    }
+
     /// All keys of an object that begin with `prefix`, and their values; `None` when there is no
     /// such object. `what` says whose they are.
     fn entries(

@@ -54,7 +54,9 @@ impl Look<'_> {
 
     /// The images of a pool, in all its namespaces.
     fn images_in(&self, pool: &PoolFacts, name: &str) -> Looked<Vec<Image>> {
-        let mut io = self.open(pool.id, name)?;
+        let Some(mut io) = self.open_other(pool.id, name)? else {
+            return Ok(Vec::new());
+        };
         let what = format!("the RBD namespaces of pool \"{name}\"");
         let namespaces = self.keys(&io, &what, NAMESPACES, c"name_", pool.erasure)?;
         let mut images = self.images_of_pool(&mut io, b"", pool.id, name, pool.erasure)?;
@@ -149,7 +151,9 @@ impl Look<'_> {
     }
 
     fn data_is_elsewhere(&self, image: &Image) -> Looked {
-        let mut io = self.open(image.pool, &image.pool_name)?;
+        let Some(mut io) = self.open_other(image.pool, &image.pool_name)? else {
+            return Ok(());
+        };
         io.set_namespace(&c_name(&image.namespace)?);
         let header = c_name(&[b"rbd_header.", image.id.as_slice()].concat())?;
         let what = format!("the header of {}", image.in_words());

@@ -45,7 +45,9 @@ impl Look<'_> {
 
     /// The objects of a pool that may name pools.
     fn zones_in(&self, pool: i64, name: &str) -> Looked<Vec<Place>> {
-        let mut io = self.open(pool, name)?;
+        let Some(mut io) = self.open_other(pool, name)? else {
+            return Ok(Vec::new());
+        };
         io.set_namespace(c"\x01");
         let what = format!("the list of objects of pool \"{name}\"");
         let mut listing = io.list().map_err(|code| self.unreadable(&what, code))?;
@@ -67,7 +69,9 @@ impl Look<'_> {
     }
 
     fn is_not_named(&self, (pool, pool_name, namespace, name): &Place) -> Looked {
-        let mut io = self.open(*pool, pool_name)?;
+        let Some(mut io) = self.open_other(*pool, pool_name)? else {
+            return Ok(());
+        };
         io.set_namespace(&c_name(namespace)?);
         let what = format!("{} in pool \"{pool_name}\"", shown(name));
         let text = self.whole(&io, &what, name)?;
