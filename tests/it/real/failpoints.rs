@@ -12,7 +12,11 @@ use serde_json::json;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::steps;
-use super::support::{Case, LIMIT, Own, World, holds, pools_of};
+use super::support::{Case, Own, World, holds, pools_of};
+
+/// How long one of them may take: a removal waits 30 s for what may be on its way, and 30 s more after each look that
+/// could not tell whether the pool is empty.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// As many as a pool made by hand has, so that none have to follow when it is adopted.
 const PGS: u32 = 2;
@@ -125,7 +129,7 @@ impl Deed {
     /// Waits until it is done, and looks whether everything is as if nothing had happened.
     async fn check(self, case: &Case, name: &str, before: Option<i64>, point: &str) {
         if self == Self::Delete {
-            case.wait_for("the object is gone", LIMIT, async || {
+            case.wait_for("the object is gone", PATIENCE, async || {
                 let found = case.pools().get_opt(name).await;
                 let found = found.map_err(|error| error.to_string())?;
                 holds(found.is_none(), &found.and_then(|found| found.status))
@@ -259,7 +263,7 @@ async fn ended_at_every_point() {
             deed.begin(&case, name).await;
             let began = Instant::now();
             while controller.ended().is_none() {
-                assert!(began.elapsed() < LIMIT, "{deed:?} never came to {point}");
+                assert!(began.elapsed() < PATIENCE, "{deed:?} never came to {point}");
                 sleep(Duration::from_millis(20)).await;
             }
             drop(controller);
