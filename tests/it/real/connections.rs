@@ -8,34 +8,14 @@ use std::sync::Arc;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, Client};
 use poolwright::api::v1alpha1::ClusterConnection;
-use serde_json::{Value, json};
-use tokio::process::Command;
+use serde_json::json;
 use tokio::time::Instant;
 
-use super::steps::{PLAIN, status};
-use super::support::{CAPS, Case, Ceph, LIMIT, Own, World, condition, holds, run};
-
-/// A key in the right form that no cluster knows.
-const WRONG_KEY: &str = "AQDvxRhnAAAAABAAnN5Ejt1oyuvbCNVvyPS9ug==";
+use super::steps::{PLAIN, SMALL, WRONG_KEY, own_connection, status};
+use super::support::{CAPS, Case, Ceph, LIMIT, Own, World, condition, holds, make_connection};
 
 /// An address of the test net, where nobody answers.
 const NOBODY: &str = "192.0.2.1";
-
-/// Applies a connection as it is, whatever comes of it.
-async fn connect(client: &Client, name: &str, spec: &Value) {
-    let connections: Api<ClusterConnection> = Api::all(client.clone());
-    let object = json!({
-        "apiVersion": "poolwright.dev/v1alpha1", "kind": "ClusterConnection", "metadata": {"name": name}, "spec": spec,
-    });
-    connections
-        .patch(
-            name,
-            &PatchParams::apply("test").force(),
-            &Patch::Apply(&object),
-        )
-        .await
-        .expect("the connection is accepted");
-}
 
 /// Reason and message of a connection's Ready, for its present generation.
 async fn state(client: &Client, name: &str) -> Option<(String, String)> {
@@ -66,8 +46,7 @@ async fn until(case: &Case, name: &str, reason: &str) -> String {
 /// A rotated key and other addresses of the same monitors are picked up; work goes on over the new session.
 #[tokio::test(flavor = "multi_thread")]
 async fn rotated_keys_and_moved_monitors() {
-    let world = World::shared().await;
-    let case = Case::with_connection(world, "rotate", "rotate", Arc::new(Ceph::shared())).await;
+    let case = own_connection("rotate").await;
     case.world
         .connect("rotate", case.cluster(), json!({}))
         .await;
@@ -111,8 +90,7 @@ async fn rotated_keys_and_moved_monitors() {
 /// A connection that only observes: its pools tell what differs, and nothing is sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_observes() {
-    let world = World::shared().await;
-    let case = Case::with_connection(world, "watcher", "watcher", Arc::new(Ceph::shared())).await;
+    let case = own_connection("watcher").await;
     case.world
         .connect("watcher", case.cluster(), json!({}))
         .await;
@@ -169,17 +147,10 @@ async fn a_monitor_restarts_and_a_cluster_is_another() {
     world.connect("restart", &ceph, json!({})).await;
     let case =
         Case::with_connection(Arc::clone(&world), "restart", "restart", Arc::clone(&ceph)).await;
-    let spec = "{replicated: {size: 2}, applications: [{name: rbd}], placementGroups: {autoscale: Disabled, count: 2}}";
+    let spec = SMALL;
     case.apply("a", spec).await;
     let before = case.ready("a").await;
-    let monitor = async |action: &str| {
-        let script =
-            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/env/ceph-cluster.sh");
-        run(Command::new(script).arg(action).arg(ceph.dir()), None)
-            .await
-            .expect(action);
-    };
-    monitor("kill-mon").await;
+    ceph.monitor("kill-mon").await;
     let message = until(&case, "restart", "Unreachable").await;
     assert!(
         message.contains("check that the cluster has a quorum"),
@@ -187,11 +158,7 @@ async fn a_monitor_restarts_and_a_cluster_is_another() {
     );
     // Wanted in the meantime; and the pool is not called missing.
     case.apply("a", &spec.replace("size: 2", "size: 3")).await;
-    let object = case
-        .until("a", "says that nobody answers", |object| {
-            condition(object, "Ready").is_some_and(|ready| ready.1 == "Unreachable")
-        })
-        .await;
+    let object = case.until_says("a", "Unreachable").await;
     assert!(
         condition(&object, "Stalled").is_none(),
         "it goes on by itself: {:?}",
@@ -199,7 +166,7 @@ async fn a_monitor_restarts_and_a_cluster_is_another() {
     );
     assert_eq!(status(&object).pool_id, status(&before).pool_id);
     let began = Instant::now();
-    monitor("start-mon").await;
+    ceph.monitor("start-mon").await;
     case.ready("a").await;
     println!(
         "in sync {:.1?} after the monitor was started",
@@ -219,7 +186,7 @@ async fn a_monitor_restarts_and_a_cluster_is_another() {
             "grants": [{"name": "all", "namespaces": {"all": true}}],
         })
     };
-    connect(&case.client, "restart", &spec_of(&shared)).await;
+    make_connection(&case.client, "restart", &spec_of(&shared)).await;
     let message = until(&case, "restart", "FsidMismatch").await;
     let sentence = format!(
         "answer for cluster {}, but the first contact found {}; nothing is sent to it",
@@ -240,7 +207,7 @@ async fn a_monitor_restarts_and_a_cluster_is_another() {
     assert_eq!(strangers, Vec::<&str>::new());
     let key = ceph.user("poolwright-restart", CAPS).await;
     case.world.secret(&case.client, "ceph-restart", &key).await;
-    connect(&case.client, "restart", &spec_of(&ceph)).await;
+    make_connection(&case.client, "restart", &spec_of(&ceph)).await;
     case.ready("a").await;
     case.ready("new").await;
 }

@@ -9,6 +9,7 @@ use poolwright::ceph::types::PoolName;
 use serde_json::{Value, json};
 use tokio::time::Duration;
 
+use super::steps::operations;
 use super::support::{Case, LIMIT, holds, rounds};
 
 /// Ten times one poll and one round.
@@ -81,7 +82,7 @@ fn settled(mut pool: Value) -> Value {
     pool
 }
 
-async fn corrections(case: &Case, name: &str) -> Vec<CephRequest> {
+async fn records(case: &Case, name: &str) -> Vec<CephRequest> {
     let mut requests = case.requests(name).await;
     requests.retain(|request| request.spec.operation == Operation::Correct);
     requests
@@ -118,7 +119,7 @@ async fn many_fields_are_one_round() {
     })
     .await;
     case.ready("open").await;
-    let requests = corrections(&case, "open").await;
+    let requests = records(&case, "open").await;
     assert_eq!(requests.len(), 1);
     // Commands by hand that came one proposal apart are two corrections; here all were one epoch.
     assert_eq!(
@@ -149,14 +150,7 @@ async fn corrections_while_placement_groups_follow() {
     case.ready("a").await;
     for correction in 1..=2 {
         case.set("a", "max_objects", "5").await;
-        case.until("a", "the quota is put back", |object| {
-            let drift = object
-                .status
-                .as_ref()
-                .and_then(|status| status.drift.as_ref());
-            drift.is_some_and(|drift| drift.corrections == correction)
-        })
-        .await;
+        case.corrected("a", correction).await;
         case.ready("a").await;
     }
     let pool = case.ceph_pool("a").await.expect("the pool");
@@ -166,12 +160,8 @@ async fn corrections_while_placement_groups_follow() {
     );
     assert_eq!(pool["quota_max_objects"], 1000);
     let requests = case.requests("a").await;
-    let operations: Vec<Operation> = requests
-        .iter()
-        .map(|request| request.spec.operation)
-        .collect();
     assert_eq!(
-        operations,
+        operations(&requests),
         [Operation::Create, Operation::Update, Operation::Correct],
         "{requests:#?}"
     );
@@ -197,14 +187,7 @@ async fn corrections_while_placement_groups_follow() {
     .await;
     case.ready("a").await;
     case.set("a", "max_objects", "5").await;
-    case.until("a", "the quota is put back, too", |object| {
-        let drift = object
-            .status
-            .as_ref()
-            .and_then(|status| status.drift.as_ref());
-        drift.is_some_and(|drift| drift.corrections == 4)
-    })
-    .await;
+    case.corrected("a", 4).await;
     case.ready("a").await;
     let requests = case
         .wait_for("all is complete", LIMIT * 2, async || {
@@ -239,17 +222,7 @@ async fn a_disabled_application_is_enabled_again() {
     .await;
     case.ready("a").await;
     let before = settled(case.ceph_pool("a").await.expect("the pool"));
-    let pool = case.pool_name("a");
-    case.ceph(&[
-        "osd",
-        "pool",
-        "application",
-        "disable",
-        &pool,
-        "rbd",
-        "--yes-i-really-mean-it",
-    ])
-    .await;
+    case.disable("a", "rbd").await;
     case.wait_for("it is enabled and marked again", AGAIN, async || {
         let pool = settled(case.ceph_pool("a").await.ok_or("no pool")?);
         holds(
@@ -258,15 +231,9 @@ async fn a_disabled_application_is_enabled_again() {
         )
     })
     .await;
-    case.until("a", "told of", |object| {
-        object
-            .status
-            .as_ref()
-            .is_some_and(|status| status.drift.is_some())
-    })
-    .await;
+    case.corrected("a", 1).await;
     case.ready("a").await;
-    let requests = corrections(&case, "a").await;
+    let requests = records(&case, "a").await;
     assert_eq!(
         rounds(&requests[0])
             .iter()

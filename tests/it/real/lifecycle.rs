@@ -4,12 +4,9 @@
 mod history;
 mod observing;
 
-use k8s_openapi::api::core::v1::Namespace;
-use kube::api::DeleteParams;
-use kube::{Api, ResourceExt};
-use tokio::time::Duration;
+use kube::ResourceExt;
 
-use super::steps::{PLAIN, pending, ready, slow_case, status};
+use super::steps::{PLAIN, SMALL, gone, has_flag, pending, ready, slow_case, status};
 use super::support::{Case, LIMIT, condition, holds};
 
 const PAUSED: &str = "poolwright.dev/paused";
@@ -18,22 +15,11 @@ const RECONCILE: &str = "poolwright.dev/reconcile-requested-at";
 
 const FLUX: &str = "reconcile.fluxcd.io/requestedAt";
 
-/// A small pool for the slow cluster, which has two OSDs.
-const SMALL: &str = "{replicated: {size: 2}, applications: [{name: rbd}], placementGroups: {autoscale: Disabled, count: 2}}";
-
 /// A pool with a quota.
 fn with_quota(objects: u32) -> String {
     format!(
         "{{replicated: {{size: 2}}, applications: [{{name: rbd}}], placementGroups: {{autoscale: Disabled, count: 2}}, quota: {{maxObjects: {objects}}}}}"
     )
-}
-
-/// Waits until an object says that it is paused.
-async fn paused(case: &Case, name: &str) -> poolwright::api::v1alpha1::CephPool {
-    case.until(name, "Paused", |object| {
-        condition(object, "Ready").is_some_and(|ready| ready.1 == "Paused")
-    })
-    .await
 }
 
 /// Paused: nothing is sent, neither for the spec nor against drift; the status says so and what is waiting.
@@ -43,7 +29,7 @@ async fn pausing() {
     case.apply("a", PLAIN).await;
     case.ready("a").await;
     case.annotate("a", PAUSED, Some("true")).await;
-    let object = paused(&case, "a").await;
+    let object = case.until_says("a", "Paused").await;
     assert_eq!(ready(&object).0, "True", "what is known of it stays");
     let sent = case.sent().await.len();
     case.set("a", "size", "2").await;
@@ -73,7 +59,7 @@ async fn pausing() {
         .kubectl_with(&["apply", "-f", "-"], Some(&manifest.to_string()))
         .await;
     assert!(said.ok, "{said:?}");
-    paused(&case, "b").await;
+    case.until_says("b", "Paused").await;
     case.seen().await;
     assert!(case.ceph_pool("b").await.is_none());
 
@@ -94,18 +80,11 @@ async fn pausing_in_the_middle() {
         case.apply(name, SMALL).await;
     }
     for name in ["a", "b"] {
-        case.until(name, "the creation is recorded", |object| {
-            let request = object
-                .status
-                .as_ref()
-                .and_then(|status| status.request.as_ref());
-            request.is_some_and(|request| request.nonce.is_some())
-        })
-        .await;
+        case.begun(name).await;
         case.annotate(name, PAUSED, Some("true")).await;
     }
     for name in ["a", "b"] {
-        paused(&case, name).await;
+        case.until_says(name, "Paused").await;
     }
     let private = |names: &[String]| {
         names
@@ -118,10 +97,7 @@ async fn pausing_in_the_middle() {
         holds(private(&names) == 2 && names.len() == 2, &names)
     })
     .await;
-    case.pools()
-        .delete("b", &DeleteParams::default())
-        .await
-        .expect("it is deleted");
+    case.begin_deletion("b").await;
     let object = case
         .until("b", "DeletionBlocked", |object| {
             condition(object, "DeletionBlocked").is_some()
@@ -141,15 +117,7 @@ async fn pausing_in_the_middle() {
         case.annotate(name, PAUSED, None).await;
     }
     case.ready("a").await;
-    case.wait_for("b is gone", LIMIT, async || {
-        let found = case
-            .pools()
-            .get_opt("b")
-            .await
-            .map_err(|error| error.to_string())?;
-        holds(found.is_none(), &found)
-    })
-    .await;
+    gone(&case, "b", LIMIT).await;
     assert_eq!(case.pool_names().await, [case.pool_name("a")]);
 }
 
@@ -209,13 +177,7 @@ async fn taking_fields_out() {
         [&pool["quota_max_objects"], &pool["quota_max_bytes"]],
         [0, 0]
     );
-    assert!(
-        !pool["flags_names"]
-            .as_str()
-            .unwrap_or_default()
-            .contains("noscrub"),
-        "{pool}"
-    );
+    assert!(!has_flag(&pool, "noscrub"), "{pool}");
     for option in ["pg_num_min", "target_size_ratio"] {
         assert!(pool["options"].get(option).is_none(), "{option}: {pool}");
     }
@@ -246,16 +208,7 @@ async fn taking_fields_out() {
     let pool = case.its_pool("a").await;
     assert_eq!([&pool["size"], &pool["quota_max_objects"]], [3, 9]);
     // As the message says; then there is nothing to tell.
-    case.ceph(&[
-        "osd",
-        "pool",
-        "application",
-        "disable",
-        &case.pool_name("a"),
-        "rgw",
-        "--yes-i-really-mean-it",
-    ])
-    .await;
+    case.disable("a", "rgw").await;
     case.until("a", "says nothing more of it", |object| {
         condition(object, "Ready")
             .is_some_and(|ready| ready.2 == format!("pool {} is as declared", case.pool_name("a")))
@@ -271,31 +224,8 @@ async fn a_namespace_is_deleted() {
     case.ready("a").await;
     let before = case.made("a").await;
     case.apply("b", SMALL).await;
-    case.until("b", "the creation is recorded", |object| {
-        let request = object
-            .status
-            .as_ref()
-            .and_then(|status| status.request.as_ref());
-        request.is_some_and(|request| request.nonce.is_some())
-    })
-    .await;
-    let namespaces: Api<Namespace> = Api::all(case.client.clone());
-    namespaces
-        .delete(&case.namespace, &DeleteParams::default())
-        .await
-        .expect("it is deleted");
-    case.wait_for(
-        "the namespace is gone",
-        Duration::from_secs(90),
-        async || {
-            let found = namespaces
-                .get_opt(&case.namespace)
-                .await
-                .map_err(|error| error.to_string())?;
-            holds(found.is_none(), &found)
-        },
-    )
-    .await;
+    case.begun("b").await;
+    case.delete_namespace().await;
     let pool = case.its_pool("a").await;
     assert_eq!(pool["application_metadata"], before["application_metadata"]);
     let names = case.pool_names().await;

@@ -8,8 +8,7 @@ use kube::ResourceExt;
 use serde_json::Value;
 
 use super::steps::{
-    PLAIN, annotation, create, delete, enable, make_annotated, marks, pending, ready, remove,
-    status,
+    PLAIN, annotation, create, delete, make_annotated, marks, pending, ready, remove, status,
 };
 use super::support::{Case, LIMIT, condition, holds};
 
@@ -18,10 +17,7 @@ use super::support::{Case, LIMIT, condition, holds};
 async fn a_pool_that_exists_is_refused() {
     let case = Case::shared("exists").await;
     let name = case.pool_name("a");
-    case.hand(&create(&name)).await;
-    case.hand(&enable(&name, "rbd")).await;
-    let before = case.made("a").await;
-    case.seen().await;
+    let before = case.by_hand("a").await;
     case.apply(
         "a",
         "{replicated: {size: 2}, applications: [{name: rbd}], quota: {maxObjects: 3}}",

@@ -23,6 +23,7 @@ use poolwright::ceph::types::PoolName;
 use tokio::time::sleep;
 
 use self::cluster::{Cluster, limits, pool_name, remove};
+use super::steps::WRONG_KEY;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -30,9 +31,6 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// What a busy machine may add to a time limit.
 const SLACK: Duration = Duration::from_millis(1500);
-
-/// A key in the right form that no cluster knows.
-const WRONG_KEY: &str = "AQDvxRhnAAAAABAAnN5Ejt1oyuvbCNVvyPS9ug==";
 
 async fn map(client: &dyn MonClient) -> OsdMap {
     let reply = client.send(&MonCommand::OsdDump, DEADLINE).await;

@@ -2,20 +2,12 @@
 
 mod grants;
 
-use std::sync::Arc;
-
 use poolwright::ceph::command::MonCommand;
 use poolwright::ceph::types::PoolName;
 use serde_json::{Value, json};
 
-use super::steps::{PLAIN, enable, pending, status, tag};
-use super::support::{Case, Ceph, LIMIT, World, holds};
-
-/// A case on the shared cluster whose objects refer to a connection of their own, which is still to be made.
-async fn with_own_connection(name: &str) -> Case {
-    let world = World::shared().await;
-    Case::with_connection(world, name, name, Arc::new(Ceph::shared())).await
-}
+use super::steps::{PLAIN, enable, has_flag, own_connection, pending, status, tag};
+use super::support::{Case, LIMIT, holds};
 
 /// Deliverable 2: a field that a later release keeps is refused by its name, and is never silently ignored.
 #[tokio::test(flavor = "multi_thread")]
@@ -180,12 +172,8 @@ async fn what_ceph_refuses() {
     // Nothing is sent again for another look, until something changes.
     let sent = case.sent().await.len();
     case.set("a", "noscrub", "true").await;
-    case.until_pool("a", "has the flag", |pool| {
-        pool["flags_names"]
-            .as_str()
-            .is_some_and(|flags| flags.contains("noscrub"))
-    })
-    .await;
+    case.until_pool("a", "has the flag", |pool| has_flag(pool, "noscrub"))
+        .await;
     case.seen().await;
     assert_eq!(case.sent().await.len(), sent);
     // A person may ask for another try: each is sent once more.
@@ -227,7 +215,7 @@ async fn an_old_refusal_hides_nothing() {
 /// the rest follows.
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_capabilities() {
-    let case = with_own_connection("caps").await;
+    let case = own_connection("caps").await;
     let caps: Vec<&str> = super::support::CAPS
         .split(", ")
         .filter(|cap| !cap.contains("set-quota"))

@@ -20,15 +20,6 @@ fn sizes(pool: &Value) -> (i64, i64) {
     )
 }
 
-/// Whether a pool has a flag.
-fn has_flag(pool: &Value, flag: &str) -> bool {
-    pool["flags_names"]
-        .as_str()
-        .unwrap_or_default()
-        .split(',')
-        .any(|name| name == flag)
-}
-
 /// `osd pool set` of any pool.
 fn set(pool: &str, variable: &str, value: &str) -> MonCommand {
     MonCommand::PoolSet {

@@ -84,11 +84,15 @@ pub(in crate::pure) fn wrong(fields: &Value, pool: &Pool) -> Vec<String> {
         &quota["maxObjects"],
         json!(pool.quota_max_objects),
     );
-    check("noscrub", &flags["noScrub"], flag("noscrub"));
-    check("nodeep-scrub", &flags["noDeepScrub"], flag("nodeep-scrub"));
-    check("nosizechange", &flags["noSizeChange"], flag("nosizechange"));
-    check("nopgchange", &flags["noPgChange"], flag("nopgchange"));
-    check("nodelete", &flags["noDelete"], flag("nodelete"));
+    for (field, name) in [
+        ("noScrub", "noscrub"),
+        ("noDeepScrub", "nodeep-scrub"),
+        ("noSizeChange", "nosizechange"),
+        ("noPgChange", "nopgchange"),
+        ("noDelete", "nodelete"),
+    ] {
+        check(name, &flags[field], flag(name));
+    }
     for application in fields["applications"].as_array().into_iter().flatten() {
         let keys = pool.applications.get(application["name"].as_str().unwrap());
         check("application", &json!(true), json!(keys.is_some()));

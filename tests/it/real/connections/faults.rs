@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::{Duration, Instant};
 
-use super::{NOBODY, WRONG_KEY, connect, state, until};
-use crate::real::steps::{PLAIN, ready};
+use super::{NOBODY, state, until};
+use crate::real::steps::{PLAIN, WRONG_KEY, ready};
 use crate::real::support::{
-    CAPS, Case, ControlPlane, LIMIT, condition, holds, kubeconfig_of_chart, run,
+    CAPS, Case, ControlPlane, LIMIT, condition, has_all, holds, kubeconfig_of_chart,
+    make_connection, run,
 };
 
 /// Deliverable 5: each thing that can be wrong has its own reason and its own sentence, and all of them at once hold up
@@ -105,7 +106,7 @@ async fn each_fault_has_its_own_condition() {
     let name = |fault: &str| format!("fault-{fault}");
     let began = Instant::now();
     for (fault, more, _, _) in &table {
-        connect(&case.client, &name(fault), &base(more.clone())).await;
+        make_connection(&case.client, &name(fault), &base(more.clone())).await;
         let spec = format!(
             "{{connectionRef: {{name: {}}}, replicated: {{size: 3}}, applications: [{{name: rbd}}]}}",
             name(fault)
@@ -176,7 +177,7 @@ async fn each_fault_has_its_own_condition() {
     for fault in [
         "user", "entry", "refused", "silent", "resolve", "fsid", "limits",
     ] {
-        connect(&case.client, &name(fault), &base(json!({}))).await;
+        make_connection(&case.client, &name(fault), &base(json!({}))).await;
     }
     for (fault, ..) in &table {
         until(&case, &name(fault), "Connected").await;
@@ -216,7 +217,7 @@ async fn the_library_is_missing() {
         "monitors": [NOBODY], "keySecretRef": {"namespace": "default", "name": "ceph"},
         "grants": [{"name": "all", "namespaces": {"all": true}}],
     });
-    connect(&client, "main", &spec).await;
+    make_connection(&client, "main", &spec).await;
     let kubeconfig = kubeconfig_of_chart(&plane, &client, "default").await;
     let log = plane.dir().join("controller.log");
     let file = std::fs::File::create(&log).expect("a log");
@@ -241,13 +242,14 @@ async fn the_library_is_missing() {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
-    for part in [
-        "/nonexistent/librados.so.2",
-        "install librados2 where the controller runs",
-        "POOLWRIGHT_LIBRADOS",
-    ] {
-        assert!(message.contains(part), "{part} in {message}");
-    }
+    has_all(
+        &message,
+        [
+            "/nonexistent/librados.so.2",
+            "install librados2 where the controller runs",
+            "POOLWRIGHT_LIBRADOS",
+        ],
+    );
     let pool = json!({
         "apiVersion": "poolwright.dev/v1alpha1", "kind": "CephPool", "metadata": {"name": "a", "namespace": "default"},
         "spec": {"connectionRef": {"name": "main"}, "type": "Replicated", "replicated": {"size": 3}, "applications": [{"name": "rbd"}]},

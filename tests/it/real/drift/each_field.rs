@@ -1,12 +1,13 @@
 //! Each field that somebody changes by hand is put back: all rows of the settings table, one by one.
 
-use poolwright::api::v1alpha1::{CephRequest, Outcome, RequestState};
+use poolwright::api::v1alpha1::CephRequest;
 use poolwright::ceph::command::MonCommand;
 use poolwright::ceph::settings::SETTINGS;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{AGAIN, LOCKED, OPEN, corrections, metadata, settled};
+use super::{AGAIN, LOCKED, OPEN, metadata, records, settled};
+use crate::real::steps::{corrections, succeeded};
 use crate::real::support::{Case, LIMIT, holds, rounds};
 
 /// Something changed by hand: how, and the commands that put it back.
@@ -39,12 +40,7 @@ fn epochs(request: &CephRequest) -> Vec<i64> {
 /// commands it takes, all under one record.
 async fn put_back(case: &Case, name: &str, changes: Vec<Change>) {
     let before = settled(case.ceph_pool(name).await.expect("the pool"));
-    let counted = case
-        .object(name)
-        .await
-        .status
-        .and_then(|status| status.drift)
-        .map_or(0, |drift| drift.corrections);
+    let counted = corrections(&case.object(name).await);
     let mut known = 0;
     for (number, change) in (counted + 1..).zip(changes) {
         let what = change.what;
@@ -53,32 +49,22 @@ async fn put_back(case: &Case, name: &str, changes: Vec<Change>) {
         let took = case
             .wait_for(&format!("{what} is back"), AGAIN, async || {
                 let pool = settled(case.ceph_pool(name).await.ok_or("no pool")?);
-                let corrected = case
-                    .object(name)
-                    .await
-                    .status
-                    .and_then(|status| status.drift);
-                let corrected = corrected.map_or(0, |drift| drift.corrections);
+                let corrected = corrections(&case.object(name).await);
                 holds(corrected >= number, &corrected)?;
                 holds(pool == before, &differences(&pool, &before))?;
                 Ok(began.elapsed())
             })
             .await;
         let object = case.ready(name).await;
-        let drift = object.status.and_then(|status| status.drift).expect("told");
-        assert_eq!(drift.corrections, number, "{what}: corrected once");
+        assert_eq!(corrections(&object), number, "{what}: corrected once");
         // The record of one that moved placement groups is complete when they have followed.
         let requests = case
             .wait_for(
                 &format!("{what}: the record is complete"),
                 LIMIT,
                 async || {
-                    let requests = corrections(case, name).await;
-                    let done = requests.iter().all(|request| {
-                        let status = request.status.clone().unwrap_or_default();
-                        (status.state, status.outcome)
-                            == (RequestState::Complete, Some(Outcome::Succeeded))
-                    });
+                    let requests = records(case, name).await;
+                    let done = requests.iter().all(succeeded);
                     let newest = requests.iter().flat_map(epochs).max();
                     holds(done && newest > Some(known), &requests)?;
                     Ok(requests)

@@ -2,9 +2,10 @@
 
 use poolwright::api::v1alpha1::Operation;
 use poolwright::ceph::settings::{SETTINGS, Shown};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{AGAIN, LOCKED, OPEN, corrections};
+use super::{AGAIN, LOCKED, OPEN, records};
+use crate::real::steps::{has_flag, operations};
 use crate::real::support::{Case, holds, rounds};
 
 /// Must show: each field removed from the spec is unset where Ceph has an unset, and released
@@ -59,15 +60,8 @@ async fn removed_fields_are_unset_or_released() {
                 );
             }
             Shown::Flag(name) => {
-                let set = |pool: &Value| {
-                    pool["flags_names"]
-                        .as_str()
-                        .expect("flags")
-                        .split(',')
-                        .any(|flag| flag == name)
-                };
                 assert!(
-                    !set(&after) && !set(&ratio),
+                    !has_flag(&after, name) && !has_flag(&ratio, name),
                     "{name}: {} {}",
                     after["flags_names"],
                     ratio["flags_names"]
@@ -105,12 +99,8 @@ async fn removed_fields_are_unset_or_released() {
         ["applications[rbd]", "quota.maxObjects"]
     );
     let requests = case.requests("a").await;
-    let operations: Vec<Operation> = requests
-        .iter()
-        .map(|request| request.spec.operation)
-        .collect();
     assert_eq!(
-        operations,
+        operations(&requests),
         [Operation::Create, Operation::Update],
         "{requests:#?}"
     );
@@ -132,13 +122,7 @@ async fn removed_fields_are_unset_or_released() {
         )
     })
     .await;
-    case.until("a", "told of", |object| {
-        object
-            .status
-            .as_ref()
-            .is_some_and(|status| status.drift.is_some())
-    })
-    .await;
+    case.corrected("a", 1).await;
     case.ready("a").await;
     let pool = case.ceph_pool("a").await.expect("the pool");
     assert_eq!(
@@ -150,7 +134,7 @@ async fn removed_fields_are_unset_or_released() {
         ),
         (&json!(2), &json!(1), &json!(16), &json!("warn"))
     );
-    let requests = corrections(&case, "a").await;
+    let requests = records(&case, "a").await;
     assert_eq!(
         rounds(&requests[0]),
         [[format!(

@@ -6,14 +6,9 @@ use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
 use poolwright::api::v1alpha1::{CephRequest, Operation, Outcome, RequestState};
 
-use super::{SMALL, with_quota};
-use crate::real::steps::{slow_case, status};
+use super::with_quota;
+use crate::real::steps::{SMALL, operations, outcome, slow_case, status};
 use crate::real::support::{Case, LIMIT, holds};
-
-/// What a request came to.
-fn outcome(request: &CephRequest) -> Option<Outcome> {
-    request.status.as_ref().and_then(|status| status.outcome)
-}
 
 /// Somebody changes their mind in the middle of a run: it goes on towards the newest wish, and the request that was
 /// overtaken names the one that did it.
@@ -22,14 +17,7 @@ async fn changing_ones_mind() {
     let case = slow_case("mind").await;
     case.apply("a", &with_quota(5)).await;
     // During the creation.
-    case.until("a", "the creation is recorded", |object| {
-        let request = object
-            .status
-            .as_ref()
-            .and_then(|status| status.request.as_ref());
-        request.is_some_and(|request| request.nonce.is_some())
-    })
-    .await;
+    case.begun("a").await;
     case.apply("a", &with_quota(6)).await;
     case.ready("a").await;
     assert_eq!(case.its_pool("a").await["quota_max_objects"], 6);
@@ -50,14 +38,8 @@ async fn changing_ones_mind() {
     case.apply("a", &with_quota(8)).await;
     case.ready("a").await;
     assert_eq!(case.its_pool("a").await["quota_max_objects"], 8);
-    let newer = case
-        .wait_for("all have ended", LIMIT, async || {
-            let mut all = case.requests("a").await;
-            holds(all.iter().all(|request| outcome(request).is_some()), &all)?;
-            all.retain(|request| !before.contains(&request.name_any()));
-            Ok(all)
-        })
-        .await;
+    let mut newer = case.all_ended("a").await;
+    newer.retain(|request| !before.contains(&request.name_any()));
     let of = |generation: i64| {
         newer
             .iter()
@@ -115,10 +97,7 @@ async fn the_history() {
             .map(|()| all)
         })
         .await;
-    let mut operations: Vec<Operation> = requests
-        .iter()
-        .map(|request| request.spec.operation)
-        .collect();
+    let mut operations = operations(&requests);
     operations.sort_by_key(|operation| format!("{operation:?}"));
     assert_eq!(
         operations,

@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 
 use crate::real::steps::{
-    ANNOTATION, PLAIN, annotation, delete, make_annotated, marks, status, tag, untag,
+    ANNOTATION, PLAIN, annotation, delete, make_annotated, marks, status, untag,
 };
 use crate::real::support::{Case, condition};
 
@@ -16,12 +16,7 @@ async fn marks_of_others_are_respected() {
     let name = case.pool_name("a");
     let ours = marks(&case.its_pool("a").await);
     assert_eq!(ours.1, Some(format!("{}/a", case.namespace)));
-    for (key, value) in [
-        ("poolwright", "another-cluster/12ab/34cd"),
-        ("poolwright.object", "their/pool"),
-    ] {
-        case.hand(&tag(&name, key, value)).await;
-    }
+    case.mark_of_another("a").await;
     let message = case.stalled("a", "OwnedByAnother").await;
     assert!(
         message.contains("carries the mark of their/pool, so nothing is sent to it"),
@@ -52,31 +47,6 @@ async fn marks_of_others_are_respected() {
     case.hand(&untag(&name, "poolwright.object")).await;
     case.until_pool("a", "has the whole mark", |pool| marks(pool) == ours)
         .await;
-    case.ready("a").await;
-}
-
-/// Rule 4: with the application goes the mark, and both come back.
-#[tokio::test(flavor = "multi_thread")]
-async fn marks_come_back() {
-    let case = Case::shared("marks").await;
-    case.apply("a", "{replicated: {size: 3}, applications: [{name: rbd, metadata: {team: x}}], placementGroups: {autoscale: Disabled, count: 4}}").await;
-    case.ready("a").await;
-    let before = case.its_pool("a").await;
-    let name = case.pool_name("a");
-    case.ceph(&[
-        "osd",
-        "pool",
-        "application",
-        "disable",
-        &name,
-        "rbd",
-        "--yes-i-really-mean-it",
-    ])
-    .await;
-    case.until_pool("a", "has its application, key and mark", |pool| {
-        pool["application_metadata"] == before["application_metadata"]
-    })
-    .await;
     case.ready("a").await;
 }
 
@@ -190,18 +160,8 @@ async fn a_lost_status_comes_back() {
     case.apply("a", PLAIN).await;
     let before = case.ready("a").await;
     let sent = case.sent().await.len();
-    let patch = r#"[{"op": "remove", "path": "/status"}]"#;
     for both in [false, true] {
-        case.kubectl(&[
-            "patch",
-            "cpool",
-            "a",
-            "--subresource=status",
-            "--type=json",
-            "-p",
-            patch,
-        ])
-        .await;
+        case.lose_status("a").await;
         if both {
             case.annotate("a", ANNOTATION, None).await;
         }

@@ -1,14 +1,15 @@
 //! Rules 3 and 7: creation is published by rename; what happens before that, and what is left of it.
 
-use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
 use poolwright::api::v1alpha1::{ClusterConnection, Outcome};
 use serde_json::Value;
 use tokio::sync::RwLock;
 use tokio::time::{Duration, Instant};
 
-use crate::real::steps::{create, gone, remove, rename, slow_case, status};
-use crate::real::support::{Case, LIMIT, condition, holds};
+use crate::real::steps::{
+    SMALL, create, gone, has_flag, outcome, remove, rename, slow_case, status,
+};
+use crate::real::support::{Case, LIMIT, condition, has_all, holds};
 
 /// Taken by the test that forbids the removal of pools on the slow cluster.
 static REMOVAL: RwLock<()> = RwLock::const_new(());
@@ -36,7 +37,7 @@ async fn leftovers_are_reported() {
             let creating = pools
                 .iter()
                 .flatten()
-                .any(|pool| pool["flags_names"].to_string().contains("creating"));
+                .any(|pool| has_flag(pool, "creating"));
             holds(!creating, &pools).map(|()| pools)
         })
         .await;
@@ -92,26 +93,14 @@ async fn private(case: &Case, name: &str) -> String {
     .await
 }
 
-/// Waits until an object's record says that a creation is under way.
-async fn begun(case: &Case, name: &str) {
-    case.until(name, "the creation is recorded", |object| {
-        let request = object
-            .status
-            .as_ref()
-            .and_then(|status| status.request.as_ref());
-        request.is_some_and(|request| request.nonce.is_some())
-    })
-    .await;
-}
-
 /// Rule 3: somebody else's pool appears under the real name in the middle of the creation. It is theirs; our private
 /// one goes.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_name_is_taken_meanwhile() {
     let _turn = REMOVAL.read().await;
     let case = slow_case("taken").await;
-    case.apply("a", "{replicated: {size: 2}, applications: [{name: rbd}], placementGroups: {autoscale: Disabled, count: 2}}").await;
-    begun(&case, "a").await;
+    case.apply("a", SMALL).await;
+    case.begun("a").await;
     case.hand(&create(&case.pool_name("a"))).await;
     let message = case.stalled("a", "PoolExists").await;
     let stranger = case.made("a").await;
@@ -146,21 +135,14 @@ async fn the_name_is_taken_meanwhile() {
 async fn deleted_before_publication() {
     let _turn = REMOVAL.read().await;
     let case = slow_case("unmade").await;
-    let spec = "{replicated: {size: 2}, applications: [{name: rbd}], placementGroups: {autoscale: Disabled, count: 2}}";
     for name in ["early", "late"] {
-        case.apply(name, spec).await;
+        case.apply(name, SMALL).await;
     }
     // With the create command on its way, and with the pool there.
-    begun(&case, "early").await;
-    case.pools()
-        .delete("early", &DeleteParams::default())
-        .await
-        .expect("it is deleted");
+    case.begun("early").await;
+    case.begin_deletion("early").await;
     private(&case, "late").await;
-    case.pools()
-        .delete("late", &DeleteParams::default())
-        .await
-        .expect("it is deleted");
+    case.begin_deletion("late").await;
     for name in ["early", "late"] {
         gone(&case, name, LIMIT).await;
     }
@@ -173,10 +155,7 @@ async fn deleted_before_publication() {
     for name in ["early", "late"] {
         case.wait_for("its requests have ended", LIMIT, async || {
             let requests = case.requests(name).await;
-            let outcomes: Vec<_> = requests
-                .iter()
-                .map(|request| request.status.as_ref().and_then(|status| status.outcome))
-                .collect();
+            let outcomes: Vec<_> = requests.iter().map(outcome).collect();
             holds(
                 outcomes.iter().all(Option::is_some) && outcomes.contains(&Some(Outcome::Failed)),
                 &requests,
@@ -191,24 +170,10 @@ async fn deleted_before_publication() {
 async fn removal_is_not_allowed() {
     let _turn = REMOVAL.write().await;
     let case = slow_case("blocked").await;
-    let allow = async |allowed: &str| {
-        case.ceph(&[
-            "tell",
-            "mon.a",
-            "config",
-            "set",
-            "mon_allow_pool_delete",
-            allowed,
-        ])
-        .await;
-    };
-    allow("false").await;
-    case.apply("a", "{replicated: {size: 2}, applications: [{name: rbd}], placementGroups: {autoscale: Disabled, count: 2}}").await;
+    case.allow_removals("false").await;
+    case.apply("a", SMALL).await;
     let name = private(&case, "a").await;
-    case.pools()
-        .delete("a", &DeleteParams::default())
-        .await
-        .expect("it is deleted");
+    case.begin_deletion("a").await;
     let object = case
         .until("a", "DeletionBlocked", |object| {
             condition(object, "DeletionBlocked").is_some()
@@ -216,14 +181,15 @@ async fn removal_is_not_allowed() {
         .await;
     let (_, reason, message) = condition(&object, "DeletionBlocked").expect("just seen");
     assert_eq!(reason, "DeletionBlocked");
-    for part in [
-        format!("Ceph refused to remove {name}: "),
-        "pool deletion is disabled".to_owned(),
-        "ceph config set mon mon_allow_pool_delete true".to_owned(),
-        "remove poolwright.dev/pool from the object's finalizers".to_owned(),
-    ] {
-        assert!(message.contains(&part), "{part} in {message}");
-    }
+    has_all(
+        message,
+        [
+            format!("Ceph refused to remove {name}: "),
+            "pool deletion is disabled".to_owned(),
+            "ceph config set mon mon_allow_pool_delete true".to_owned(),
+            "remove poolwright.dev/pool from the object's finalizers".to_owned(),
+        ],
+    );
     // Looked at every now and then, not in a loop.
     let removals = async || {
         case.sent_by_prefix()
@@ -252,7 +218,7 @@ async fn removal_is_not_allowed() {
         "nothing new, nothing written"
     );
     assert!(case.pool_called(&name).await.is_some());
-    allow("true").await;
+    case.allow_removals("true").await;
     gone(&case, "a", LIMIT).await;
     assert_eq!(case.pool_names().await, [case.pool_name("other")]);
 }

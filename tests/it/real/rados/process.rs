@@ -7,12 +7,17 @@ use poolwright::ceph::command::MonCommand;
 use poolwright::ceph::rados::{Key, Limits, RadosClient};
 
 use super::cluster::{Cluster, limits};
-use super::{DEADLINE, SECOND, WRONG_KEY, explicit, ok, refused};
+use super::{DEADLINE, SECOND, explicit, ok, refused};
+use crate::real::steps::WRONG_KEY;
 
 /// Runs a test once more in a process of its own, where [`in_child`] is true; how it ended, and its stderr.
 fn child(test: &str, variables: &[(&str, &str)]) -> (std::process::ExitStatus, String) {
     let output = Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", &format!("real::rados::process::{test}"), "--nocapture"])
+        .args([
+            "--exact",
+            &format!("real::rados::process::{test}"),
+            "--nocapture",
+        ])
         .env("POOLWRIGHT_TEST_CHILD", "1")
         .envs(variables.iter().copied())
         .output()

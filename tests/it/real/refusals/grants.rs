@@ -2,15 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::with_own_connection;
-use crate::real::steps::{PLAIN, ready};
+use crate::real::steps::{PLAIN, own_connection, ready};
 use crate::real::support::{LIMIT, holds};
 
 /// Grants: which namespace, which pool names and which verbs; without one nothing is sent, and the message says what is
 /// missing.
 #[tokio::test(flavor = "multi_thread")]
 async fn grants() {
-    let case = with_own_connection("grants").await;
+    let case = own_connection("grants").await;
     let here = case.namespace.clone();
     let grant = |namespaces: Value, names: Value, allow: Value| json!([{"name": "g", "namespaces": namespaces, "poolNames": names, "allow": allow}]);
     let all = || json!({"all": true});
@@ -115,7 +114,7 @@ async fn grants() {
 /// A grant of Create alone is enough to make a pool, to its real name; changing it takes Update.
 #[tokio::test(flavor = "multi_thread")]
 async fn create_alone() {
-    let case = with_own_connection("makers").await;
+    let case = own_connection("makers").await;
     let grants = json!([{"name": "g", "namespaces": {"all": true}, "allow": ["Create"]}]);
     case.world
         .connect("makers", case.cluster(), json!({"grants": grants}))
@@ -141,7 +140,7 @@ async fn create_alone() {
 /// A grant by selector follows the namespace's labels.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_label_grants() {
-    let case = with_own_connection("labels").await;
+    let case = own_connection("labels").await;
     let here = case.namespace.clone();
     let grants = json!([{"name": "g", "namespaces": {"selector": {"matchExpressions": [
         {"key": "team", "operator": "In", "values": [here]},
@@ -159,7 +158,7 @@ async fn a_label_grants() {
 /// A pool may come before its connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_connection_comes_later() {
-    let case = with_own_connection("early").await;
+    let case = own_connection("early").await;
     case.apply("a", PLAIN).await;
     let message = case.says("a", "ConnectionNotFound").await;
     assert!(message.contains("early"), "{message}");

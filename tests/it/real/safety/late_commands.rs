@@ -3,15 +3,17 @@
 
 use std::process::Stdio;
 
-use poolwright::api::v1alpha1::CephPool;
+use kube::ResourceExt;
 use poolwright::ceph::command::MonCommand;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, timeout};
 
-use crate::real::steps::{create, ready, remove, status, tag, untag};
-use crate::real::support::{Case, LIMIT, Own, World, condition, holds, run};
+use crate::real::steps::{
+    ANNOTATION, SMALL, annotation, create, ready, remove, status, tag, untag,
+};
+use crate::real::support::{Case, LIMIT, Own, World, holds};
 
 /// The rules that need a cluster which may be broken for a while, one after the other.
 #[tokio::test(flavor = "multi_thread")]
@@ -35,9 +37,6 @@ async fn on_a_cluster_of_its_own() {
     late_commands_and_a_restart(&case).await;
     a_lost_status_and_a_restart(&case).await;
 }
-
-/// What a pool of size 2 is asked to be.
-const SMALL: &str = "{replicated: {size: 2}, applications: [{name: rbd}], placementGroups: {autoscale: Disabled, count: 2}}";
 
 /// Rule 14: a quote in a key makes the map unreadable for everybody. Our objects cannot have one; somebody else's stops
 /// everything until it is gone.
@@ -74,11 +73,7 @@ async fn a_map_that_cannot_be_read(case: &Case) {
         .await;
     assert!(said.ok, "{said:?}\n{}", case.world.log_tail(40, "main"));
     case.apply("a", &SMALL.replace("size: 2", "size: 3")).await;
-    let object = case
-        .until("a", "says so too", |object| {
-            condition(object, "Ready").is_some_and(|ready| ready.1 == "MapUnreadable")
-        })
-        .await;
+    let object = case.until_says("a", "MapUnreadable").await;
     assert!(
         ready(&object).2.contains("nothing is sent until it can be"),
         "{:?}",
@@ -88,17 +83,6 @@ async fn a_map_that_cannot_be_read(case: &Case) {
     case.hand(&untag(&name, "a\"b")).await;
     case.ready("a").await;
     assert_eq!(case.its_pool("a").await["size"], 3);
-}
-
-/// Freezes or thaws the monitor.
-async fn monitor(case: &Case, action: &str) {
-    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/env/ceph-cluster.sh");
-    let said = run(
-        Command::new(script).arg(action).arg(case.cluster().dir()),
-        None,
-    )
-    .await;
-    said.expect(action);
 }
 
 /// A tool as many are: librados with its own time limit, and what was not answered counts as failed.
@@ -168,24 +152,20 @@ async fn late_commands(case: &Case) {
     let naive = [case.pool_name("naive-old"), case.pool_name("naive-new")];
     let mut tool = Naive::start(case);
     assert_eq!(tool.send(&create(&naive[0])).await, 0);
-    monitor(case, "pause-mon").await;
+    case.cluster().monitor("pause-mon").await;
     // The harm: -110 twice, and both are done.
     for command in [remove(&naive[0]), create(&naive[1])] {
         assert_eq!(tool.send(&command).await, -110, "ETIMEDOUT");
     }
     // Ours, with the monitor frozen when its create is sent.
     case.apply("late", SMALL).await;
-    let object = case
-        .until("late", "says that nobody answers", |object| {
-            condition(object, "Ready").is_some_and(|ready| ready.1 == "Unreachable")
-        })
-        .await;
+    let object = case.until_says("late", "Unreachable").await;
     let recorded = status(&object).request.clone().expect("a request");
     assert!(
         recorded.nonce.is_some(),
         "it was recorded before it was sent: {recorded:#?}"
     );
-    monitor(case, "resume-mon").await;
+    case.cluster().monitor("resume-mon").await;
     case.wait_for("the naive commands are executed", LIMIT, async || {
         let names = case.pool_names().await;
         holds(
@@ -206,19 +186,12 @@ async fn late_commands(case: &Case) {
 
 /// The same with the controller killed and started again while the monitor is frozen.
 async fn late_commands_and_a_restart(case: &Case) {
-    monitor(case, "pause-mon").await;
+    case.cluster().monitor("pause-mon").await;
     case.apply("later", SMALL).await;
-    case.until("later", "recorded its creation", |object| {
-        let request = object
-            .status
-            .as_ref()
-            .and_then(|status| status.request.as_ref());
-        request.is_some_and(|request| request.nonce.is_some())
-    })
-    .await;
+    case.begun("later").await;
     case.world.kill_controller();
     case.world.start_controller().await;
-    monitor(case, "resume-mon").await;
+    case.cluster().monitor("resume-mon").await;
     case.ready("later").await;
     one_pool(case, "later").await;
     let requests = case.requests("later").await;
@@ -254,30 +227,13 @@ async fn one_pool(case: &Case, name: &str) {
 
 /// Rule 4: status and memory lost, the annotation and the mark are enough; and so is the mark alone.
 async fn a_lost_status_and_a_restart(case: &Case) {
-    let annotation = |object: &CephPool| {
-        object
-            .metadata
-            .annotations
-            .as_ref()
-            .and_then(|all| all.get("poolwright.dev/pool").cloned())
-    };
     let before = case.ready("a").await;
     let sent = case.sent().await.len();
     for both in [false, true] {
         case.world.kill_controller();
-        let patch = r#"[{"op": "remove", "path": "/status"}]"#;
-        case.kubectl(&[
-            "patch",
-            "cpool",
-            "a",
-            "--subresource=status",
-            "--type=json",
-            "-p",
-            patch,
-        ])
-        .await;
+        case.lose_status("a").await;
         if both {
-            case.annotate("a", "poolwright.dev/pool", None).await;
+            case.annotate("a", ANNOTATION, None).await;
         }
         let began = Instant::now();
         case.world.start_controller().await;
@@ -290,7 +246,7 @@ async fn a_lost_status_and_a_restart(case: &Case) {
         );
         let after = case
             .until("a", "has its annotation", |object| {
-                annotation(object).is_some()
+                object.annotations().contains_key(ANNOTATION)
             })
             .await;
         assert_eq!(annotation(&after), annotation(&before));

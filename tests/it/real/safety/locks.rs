@@ -1,10 +1,11 @@
 //! Rule 17: flags that lock, and whose they are.
 
+use poolwright::api::v1alpha1::Outcome;
 use serde_json::{Value, json};
 
-use super::{has_flag, set, sizes};
-use crate::real::steps::create;
-use crate::real::support::{Case, LIMIT, holds};
+use super::{set, sizes};
+use crate::real::steps::{create, has_flag, outcome};
+use crate::real::support::Case;
 
 /// Rule 17: flags that lock are lifted for a change and set again at the end, when nothing is under way any more;
 /// those that somebody else has set are respected and named.
@@ -72,22 +73,8 @@ async fn locks() {
         .await;
     assert_eq!(sizes(&pool), (2, 2));
     case.ready("a").await;
-    let change = case.requests("a").await.pop().expect("a request");
-    case.wait_for("the request has ended", LIMIT, async || {
-        let change = case
-            .requests("a")
-            .await
-            .into_iter()
-            .find(|request| request.metadata.name == change.metadata.name);
-        let outcome = change
-            .and_then(|change| change.status)
-            .and_then(|status| status.outcome);
-        holds(
-            outcome == Some(poolwright::api::v1alpha1::Outcome::Succeeded),
-            &outcome,
-        )
-    })
-    .await;
+    let change = case.all_ended("a").await.pop().expect("a request");
+    assert_eq!(outcome(&change), Some(Outcome::Succeeded), "{change:#?}");
 
     // Somebody else's.
     case.apply("b", &spec(3, 4, "")).await;

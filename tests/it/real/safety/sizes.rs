@@ -1,12 +1,10 @@
 //! Rule 9: `size` makes Ceph choose `min_size` anew.
 
-use poolwright::ceph::command::{MonCommand, PoolCreate};
-use poolwright::ceph::types::PoolName;
 use serde_json::json;
 use tokio::time::{Duration, sleep};
 
 use super::{set, sizes};
-use crate::real::steps::create;
+use crate::real::steps::{create, create_of};
 use crate::real::support::{Case, LIMIT, holds, rounds};
 
 /// Rule 9: `size` resets `min_size` in Ceph, so it comes in a later round and is checked after.
@@ -14,18 +12,8 @@ use crate::real::support::{Case, LIMIT, holds, rounds};
 async fn size_resets_min_size() {
     let case = Case::shared("sizes").await;
     // The harm, by hand: somebody who changes only the size of a careful pool gets a careless one.
-    case.hand(&MonCommand::PoolCreate(PoolCreate {
-        pool: PoolName::new(case.pool_name("naive")),
-        pg_num: 1,
-        size: Some(3),
-        autoscale_mode: Some("off".into()),
-        pg_num_min: None,
-        pg_num_max: None,
-        bulk: None,
-        target_size_bytes: None,
-        target_size_ratio: None,
-    }))
-    .await;
+    case.hand(&create_of(&case.pool_name("naive"), 1, Some(3)))
+        .await;
     case.set("naive", "min_size", "2").await;
     case.set("naive", "size", "2").await;
     let naive = case.ceph_pool("naive").await.expect("the pool");
