@@ -6,12 +6,10 @@ use poolwright::api::v1alpha1::Operation;
 use serde_json::{Value, json};
 
 use super::steps::{
-    ANNOTATION, PLAIN, annotation, create, delete, make_with, marks, own_connection, status, tag,
-    token_in,
+    ANNOTATION, PAUSED, PLAIN, annotation, create, delete, make_with, marks, own_connection,
+    status, tag, token_in,
 };
 use super::support::{Case, LIMIT, holds, rounds};
-
-const PAUSED: &str = "poolwright.dev/paused";
 
 const CONFIRM: &str = "poolwright.dev/confirm";
 

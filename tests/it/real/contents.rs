@@ -89,8 +89,13 @@ impl Bench {
     /// Waits until the pool is empty; until then it may only be that figures are late, or that
     /// some other test's pool is about to come or go.
     async fn becomes_empty(&self, pool: &PoolName) {
+        self.becomes_empty_for(&self.client, pool).await;
+    }
+
+    /// The same for another session.
+    async fn becomes_empty_for(&self, client: &RadosClient, pool: &PoolName) {
         for _ in 0..60 {
-            match self.look(pool).await {
+            match self.look_as(client, pool, DEADLINE).await {
                 Contents::Empty => return,
                 Contents::Something(text) | Contents::Unknown(text)
                     if ["ceph df", "not active"]

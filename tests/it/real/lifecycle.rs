@@ -6,12 +6,10 @@ mod observing;
 
 use kube::ResourceExt;
 
-use super::steps::{PLAIN, SMALL, gone, has_flag, pending, ready, slow_case, status};
+use super::steps::{
+    PAUSED, PLAIN, RECONCILE, SMALL, gone, has_flag, pending, ready, slow_case, status,
+};
 use super::support::{Case, LIMIT, condition, holds};
-
-const PAUSED: &str = "poolwright.dev/paused";
-
-const RECONCILE: &str = "poolwright.dev/reconcile-requested-at";
 
 const FLUX: &str = "reconcile.fluxcd.io/requestedAt";
 

@@ -6,7 +6,7 @@ use poolwright::ceph::command::MonCommand;
 use poolwright::ceph::types::PoolName;
 use serde_json::{Value, json};
 
-use super::steps::{PLAIN, enable, has_flag, own_connection, pending, status, tag};
+use super::steps::{PLAIN, RECONCILE, enable, has_flag, own_connection, pending, status, tag};
 use super::support::{Case, LIMIT, holds};
 
 /// Deliverable 2: a field that a later release keeps is refused by its name, and is never silently ignored.
@@ -258,12 +258,7 @@ async fn missing_capabilities() {
         super::support::CAPS,
     ])
     .await;
-    case.annotate(
-        "a",
-        "poolwright.dev/reconcile-requested-at",
-        Some("allowed"),
-    )
-    .await;
+    case.annotate("a", RECONCILE, Some("allowed")).await;
     case.ready("a").await;
     assert_eq!(case.its_pool("a").await["quota_max_objects"], 7);
 }

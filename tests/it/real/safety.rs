@@ -9,7 +9,7 @@ use poolwright::ceph::command::MonCommand;
 use poolwright::ceph::types::PoolName;
 use serde_json::Value;
 
-use super::steps::{create, ready, status};
+use super::steps::{RECONCILE, create, ready, status};
 use super::support::{Case, LIMIT, holds};
 
 /// Two numbers of a pool.
@@ -166,8 +166,7 @@ async fn fights_end() {
     // Or a person decides: a changed manifest, or a wish for another look, is a new start.
     case.set("a", "max_objects", "7").await;
     case.stalled("a", "Contested").await;
-    case.annotate("a", "poolwright.dev/reconcile-requested-at", Some("again"))
-        .await;
+    case.annotate("a", RECONCILE, Some("again")).await;
     case.until_pool("a", "is corrected", |pool| pool["quota_max_objects"] == 100)
         .await;
     case.ready("a").await;

@@ -32,6 +32,12 @@ pub(crate) const WRONG_KEY: &str = "AQDvxRhnAAAAABAAnN5Ejt1oyuvbCNVvyPS9ug==";
 /// The annotation with a pool's identity.
 pub(crate) const ANNOTATION: &str = "poolwright.dev/pool";
 
+/// The annotation that pauses an object.
+pub(crate) const PAUSED: &str = "poolwright.dev/paused";
+
+/// The annotation by which another look is asked for.
+pub(crate) const RECONCILE: &str = "poolwright.dev/reconcile-requested-at";
+
 /// A number that no other step has.
 fn number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -255,8 +261,7 @@ impl Case {
     pub(crate) async fn looked(&self, name: &str) -> CephPool {
         self.seen().await;
         let token = format!("look-{}", number());
-        self.annotate(name, "poolwright.dev/reconcile-requested-at", Some(&token))
-            .await;
+        self.annotate(name, RECONCILE, Some(&token)).await;
         self.until(name, "looked at", |object| {
             object
                 .status

@@ -21,15 +21,7 @@ async fn keys() {
     let enough = bench
         .user("enough", &["mon", "allow r", "osd", "allow r"])
         .await;
-    for _ in 0..60 {
-        match bench.look_as(&enough, &pool, DEADLINE).await {
-            Contents::Empty => break,
-            Contents::Unknown(text) if text.contains("ceph df") => {
-                sleep(Duration::from_millis(500)).await;
-            }
-            other => panic!("{other:?}"),
-        }
-    }
+    bench.becomes_empty_for(&enough, &pool).await;
     bench.put(&pool, "n1", "a-thing", b"x").await;
     let found = bench.look_as(&enough, &pool, DEADLINE).await;
     assert!(matches!(found, Contents::Something(_)), "{found:?}");
@@ -115,13 +107,14 @@ async fn inactive() {
     own.ceph(&["osd", "pool", "set", name, "size", "3"]).await;
     own.ceph(&["osd", "pool", "set", name, "min_size", "3"])
         .await;
-    for _ in 0..60 {
-        if look(&pool, DEADLINE).await != Contents::Empty {
-            break;
-        }
-        sleep(Duration::from_millis(100)).await;
-    }
     let words = ["placement groups", "not active", name];
+    // OSDs and manager take a moment; from then on it stays so.
+    for _ in 0..60 {
+        match look(&pool, DEADLINE).await {
+            Contents::Unknown(text) if words.iter().all(|word| text.contains(word)) => break,
+            _ => sleep(Duration::from_millis(100)).await,
+        }
+    }
     unknown(&look(&pool, DEADLINE).await, &words);
     unknown(&look(&other, DEADLINE).await, &words);
     // With less time than the OSDs have.

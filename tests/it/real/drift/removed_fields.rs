@@ -123,6 +123,7 @@ async fn removed_fields_are_unset_or_released() {
     })
     .await;
     case.corrected("a", 1).await;
+    case.looked("a").await;
     case.ready("a").await;
     let pool = case.ceph_pool("a").await.expect("the pool");
     assert_eq!(

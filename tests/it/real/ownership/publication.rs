@@ -22,6 +22,7 @@ async fn leftovers_are_reported() {
     let mut names = [".poolwright-new-0badcafe", ".poolwright-del-0badcafe"]
         .map(|end| case.pool_name("x") + end);
     names.sort();
+    let began = Instant::now();
     for name in &names {
         case.hand(&create(name)).await;
     }
@@ -42,7 +43,6 @@ async fn leftovers_are_reported() {
         })
         .await;
     let connections: Api<ClusterConnection> = Api::all(case.client.clone());
-    let began = Instant::now();
     let ours = |connection: &ClusterConnection| {
         let found = connection
             .status
@@ -61,7 +61,7 @@ async fn leftovers_are_reported() {
     })
     .await;
     assert!(
-        began.elapsed() > Duration::from_secs(50),
+        began.elapsed() >= Duration::from_secs(60),
         "not before their minute is over"
     );
     assert_eq!(look().await, before);
@@ -211,7 +211,9 @@ async fn removal_is_not_allowed() {
     })
     .await;
     let tried = removals().await - before;
-    assert!(tried <= 1, "{tried} removals in {:?}", began.elapsed());
+    // Once in 30 s; on a busy machine this took longer than that.
+    let due = 1 + usize::try_from(began.elapsed().as_secs() / 30).expect("a number");
+    assert!(tried <= due, "{tried} removals in {:?}", began.elapsed());
     assert_eq!(
         case.object("a").await.resource_version(),
         version,

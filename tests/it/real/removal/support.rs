@@ -11,12 +11,10 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::OnceCell;
 use tokio::time::{Duration, timeout};
 
-pub(super) use crate::real::steps::gone;
 use crate::real::steps::slow;
+pub(super) use crate::real::steps::{RECONCILE, gone};
 use crate::real::support::{CAPS, Case, Ceph, LIMIT, World, condition, run};
 
-/// The annotation by which another try is asked for.
-pub(super) const RECONCILE: &str = "poolwright.dev/reconcile-requested-at";
 /// A blocked deletion looks again at least every 30 s.
 pub(super) const GONE: Duration = Duration::from_secs(45);
 

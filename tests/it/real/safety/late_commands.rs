@@ -153,12 +153,13 @@ async fn late_commands(case: &Case) {
     let mut tool = Naive::start(case);
     assert_eq!(tool.send(&create(&naive[0])).await, 0);
     case.cluster().monitor("pause-mon").await;
+    // Ours, with the monitor frozen when its create is sent; recorded while the last answer is still a fresh one.
+    case.apply("late", SMALL).await;
+    case.begun("late").await;
     // The harm: -110 twice, and both are done.
     for command in [remove(&naive[0]), create(&naive[1])] {
         assert_eq!(tool.send(&command).await, -110, "ETIMEDOUT");
     }
-    // Ours, with the monitor frozen when its create is sent.
-    case.apply("late", SMALL).await;
     let object = case.until_says("late", "Unreachable").await;
     let recorded = status(&object).request.clone().expect("a request");
     assert!(
