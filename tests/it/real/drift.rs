@@ -219,7 +219,7 @@ async fn corrections_while_placement_groups_follow() {
     assert_eq!(lines, [&quota, &quota, &number, &quota]);
 }
 
-/// Of a disabled application the keys and the mark are gone too. Monitors take keys only of what
+/// Of a disabled application the keys and the mark (rule 4) are gone too. Monitors take keys only of what
 /// is enabled already, so this is the one change that costs two rounds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disabled_application_is_enabled_again() {
