@@ -299,7 +299,7 @@ async fn ended_at_every_point() {
             let before = pool_id(&case, name).await;
             let controller = case.world.armed_controller(point).await;
             deed.begin(&case, name).await;
-            let came = comes_to(&case, &controller, deed, &name).await;
+            let came = comes_to(&case, &controller, deed, name).await;
             drop(controller);
             let again = Instant::now();
             case.world.start_controller().await;
