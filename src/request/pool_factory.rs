@@ -81,7 +81,7 @@ impl RequestFactory for PoolRequestFactory {
 /// A pool that is gone, and that a person may want made again. What else that takes a word for is asked for in the same
 /// breath, so that nobody finds out about the second danger after having agreed to the first.
 fn missing(wish: &Wish, refusal: Refusal) -> Next {
-    let with = |refusals: &[Refusal]| {
+    let supposing = |refusals: &[Refusal]| {
         let mut wish = wish.clone();
         for asked in refusals.iter().filter_map(|refusal| refusal.token.as_ref()) {
             wish.confirmations.given.insert(asked.token.clone());
@@ -89,10 +89,10 @@ fn missing(wish: &Wish, refusal: Refusal) -> Next {
         }
         wish
     };
-    let sizes = configure::unsafe_wishes(&with(std::slice::from_ref(&refusal)), None, None);
+    let sizes = configure::unsafe_wishes(&supposing(std::slice::from_ref(&refusal)), None, None);
     // The command to confirm it with names all of them.
     let identity = wish.record.identity.as_ref();
-    let first = identity.and_then(|identity| locate::missing(&with(&sizes), identity));
+    let first = identity.and_then(|identity| locate::missing(&supposing(&sizes), identity));
     let first = first.unwrap_or(refusal);
     Next {
         refusals: std::iter::once(first).chain(sizes).collect(),

@@ -2,6 +2,8 @@
 //! happens on the way, nobody else's pool does, and none is left under a private name.
 
 mod halfway;
+mod in_use;
+mod quorum;
 mod support;
 
 use k8s_openapi::api::core::v1::Namespace;
