@@ -1,13 +1,13 @@
 //! Rule 16 with three monitors: one of them is frozen with our command in it, the other two go on, and the frozen one wakes
 //! up later. What it still does then means our pool, and that once.
 
-use poolwright::ceph::command::MonCommand;
-use poolwright::ceph::types::PoolName;
+use kube::Api;
+use poolwright::api::v1alpha1::ClusterConnection;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 
 use super::support::{Frozen, begun, case_on, delete, gone, has_figures};
-use crate::real::steps::{create, status};
+use crate::real::steps::{create, remove, status};
 use crate::real::support::{Case, Ceph, LIMIT, holds};
 
 /// Three monitors at their own pace, one change a second.
@@ -100,6 +100,32 @@ async fn at_rest(case: &Case) -> Vec<(String, i64)> {
     before
 }
 
+/// A creation that was sent twice and whose pool has its real name by now can be executed once more, late: under its private
+/// name, which means nothing to anybody. Such a pool is bare, and its connection tells of it. Takes it away by hand.
+async fn without_leftovers(case: &Case, of: &str) -> Vec<(String, i64)> {
+    let found = at_rest(case).await;
+    let (left, rest): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|(name, _)| name.contains(".poolwright-"));
+    assert!(left.len() <= 1, "{left:?}");
+    for (name, _) in &left {
+        assert!(name.starts_with(&format!("{of}.poolwright-new-")), "{name}");
+        let pool = case.pool_called(name).await.expect("the pool");
+        assert_eq!(pool["application_metadata"], json!({}));
+        let connections: Api<ClusterConnection> = Api::all(case.client.clone());
+        case.wait_for("the connection tells of it", PATIENCE, async || {
+            let found = connections.get(case.connection()).await;
+            let status = found.map_err(|error| error.to_string())?.status;
+            let told = status.unwrap_or_default().leftovers;
+            holds(told.contains(name), &told)
+        })
+        .await;
+        println!("left over: {name}");
+        case.hand(&remove(name)).await;
+    }
+    rest
+}
+
 /// The monitor that our command goes through, and the one that decides, each frozen in a creation, a rename and a removal.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_three_is_frozen() {
@@ -145,7 +171,8 @@ async fn one_of_three_is_frozen() {
         drop(frozen);
         let mut expected = [stranger.clone(), vec![(first.clone(), id)]].concat();
         expected.sort();
-        assert_eq!(at_rest(&case).await, expected, "made once");
+        let left = without_leftovers(&case, &first).await;
+        assert_eq!(left, expected, "made once");
 
         // A rename; somebody else of ours wants the name that becomes free, and waits until the rename is settled.
         let stop = freeze().await;
@@ -166,7 +193,7 @@ async fn one_of_three_is_frozen() {
         ready(&case, name).await;
         ready(&case, &rival).await;
         drop(frozen);
-        let now = at_rest(&case).await;
+        let now = without_leftovers(&case, &first).await;
         let id_of = |pool: &String| now.iter().find(|(name, _)| name == pool).map(|(_, id)| *id);
         assert_eq!(id_of(&second), Some(id), "{now:?}");
         let rivals = id_of(&first).expect("the rival's pool");
@@ -195,10 +222,7 @@ async fn one_of_three_is_frozen() {
 
         delete(&case, &rival).await;
         gone(&case, &rival, PATIENCE).await;
-        case.hand(&MonCommand::PoolRemove {
-            pool: PoolName::new(&second),
-        })
-        .await;
+        case.hand(&remove(&second)).await;
         assert_eq!(at_rest(&case).await, stranger);
     }
 }
