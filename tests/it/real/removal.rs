@@ -2,6 +2,8 @@
 //! happens on the way, nobody else's pool does, and none is left under a private name.
 
 mod halfway;
+mod in_use;
+mod quorum;
 mod support;
 
 use kube::api::{DeleteParams, Patch, PatchParams};
