@@ -191,6 +191,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         looks: watching.looks,
         following: watching.following,
         labels: watching.labels,
+        cancels: watching.cancels,
         connections,
         lease: keeping,
     };
@@ -247,6 +248,7 @@ struct Parts {
     looks: JoinHandle<()>,
     following: JoinHandle<()>,
     labels: JoinHandle<()>,
+    cancels: JoinHandle<()>,
     connections: JoinHandle<()>,
     lease: JoinHandle<Result<(), Lost>>,
 }
@@ -280,6 +282,7 @@ impl Parts {
                 ended = &mut self.looks => ("looking after pools", ended),
                 ended = &mut self.following => ("following the clusters", ended),
                 ended = &mut self.labels => ("watching namespaces", ended),
+                ended = &mut self.cancels => ("watching for cancelled requests", ended),
                 ended = &mut self.connections => ("looking after connections", ended),
             };
             // All of them end on shutdown, and the order in which that is seen is chance.
@@ -391,3 +394,6 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

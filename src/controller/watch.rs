@@ -29,6 +29,7 @@ pub(super) struct Watching {
     pub(super) looks: JoinHandle<()>,
     pub(super) following: JoinHandle<()>,
     pub(super) labels: JoinHandle<()>,
+    pub(super) cancels: JoinHandle<()>,
     all_pools: CancellationToken,
     all_namespaces: CancellationToken,
     /// Has the pools looked at.
@@ -92,7 +93,7 @@ pub(super) fn pools(
         reporter,
         settings.metrics.clone(),
     ));
-    tokio::spawn(cancels::watch(
+    let cancels = tokio::spawn(cancels::watch(
         client.clone(),
         Arc::clone(&pools),
         urgent.clone(),
@@ -119,6 +120,7 @@ pub(super) fn pools(
         looks,
         following,
         labels,
+        cancels,
         all_pools,
         all_namespaces,
         begin,
