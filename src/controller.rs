@@ -19,6 +19,7 @@ mod events;
 mod fence;
 pub mod file;
 pub mod grants;
+mod in_flight;
 pub mod journal;
 pub mod keyring;
 mod levels;
@@ -235,7 +236,8 @@ async fn take_over(
     begin: &CancellationToken,
 ) -> Result<(), Error> {
     leadership.gained().await;
-    match tokio::time::timeout(FIRST_LIST, pools.take_over()).await {
+    let from_another = leadership.identity().is_some();
+    match tokio::time::timeout(FIRST_LIST, pools.take_over(from_another)).await {
         Ok(done) => done.map_err(|source| Error::Requests(Box::new(source)))?,
         Err(_) => return Err(Error::FirstList),
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::api::ListParams;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::events::Reporter;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -14,6 +15,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use tokio::time::Instant;
 
 use super::file::PoolFile;
+use super::in_flight;
 use super::registry::{Registry, Session};
 use super::requests;
 use crate::api::conditions::{self, ConditionType};
@@ -32,6 +34,9 @@ use crate::request::work::PoolKey;
 
 /// How long ending the requests of an object that is gone may take.
 const ORPHANS: Duration = Duration::from_secs(60);
+
+/// How many objects are read at once.
+const PAGE: u32 = 500;
 
 /// A pool as it is watched: one that does not parse must not blind us to the others.
 pub type GuardedPool = DeserializeGuard<CephPool>;
@@ -73,8 +78,6 @@ pub struct PoolEntry {
 pub struct Side {
     /// Whether an open request of an earlier process was looked for.
     pub resumed: bool,
-    /// Whether an earlier process may have ended with commands under way, whose names are to be locked.
-    pub names_in_flight: bool,
     /// The generation that was in sync last: what differs from it now is drift.
     pub settled: Option<i64>,
     /// The value of `reconcile-requested-at` that was acted on.
@@ -105,8 +108,7 @@ pub struct Side {
     pub looks_failed: u32,
     /// What stood in the object when its removal was tried last: another word of a person is worth another try at once.
     pub removal_tried: Option<RemovalTry>,
-    /// When the deletion of an object with an unfinished creation was first looked at, or of one with a removal that an
-    /// earlier process began.
+    /// When the deletion of an object with an unfinished creation was first looked at.
     pub deleting_since: Option<Instant>,
     /// The reason of the last event, so that events come on changes only.
     pub told: Option<String>,
@@ -249,8 +251,40 @@ impl Pools {
         Some(left.remove(uid).unwrap_or_default())
     }
 
-    /// Reads what an earlier process left, and ends what belongs to objects that are gone.
-    pub async fn take_over(&self) -> Result<(), kube::Error> {
+    /// Reads what an earlier process left: names that its commands may still use, before anything can be planned with
+    /// them, and requests, of which those end that belong to objects that are gone.
+    ///
+    /// Where another replica acted until now, the watch may be behind what it wrote last.
+    pub async fn take_over(&self, from_another: bool) -> Result<(), kube::Error> {
+        let now = Timestamp::now();
+        let locks = &self.collection.locks;
+        if from_another {
+            let all: Api<GuardedPool> = Api::all(self.client.clone());
+            let mut page = ListParams::default().limit(PAGE);
+            loop {
+                let list = all.list(&page).await?;
+                for object in list
+                    .items
+                    .iter()
+                    .filter_map(|object| object.0.as_ref().ok())
+                {
+                    in_flight::lock(locks, object, now);
+                }
+                match list.metadata.continue_ {
+                    Some(next) if !next.is_empty() => page.continue_token = Some(next),
+                    _ => break,
+                }
+            }
+        }
+        for object in self.objects.state() {
+            if let Ok(object) = &object.0 {
+                in_flight::lock(locks, object, now);
+            }
+        }
+        self.read_left_open().await
+    }
+
+    async fn read_left_open(&self) -> Result<(), kube::Error> {
         let mut left: HashMap<String, Vec<CephRequest>> = HashMap::new();
         for request in requests::unfinished(&self.client).await? {
             let pool = &request.spec.pool_ref;
