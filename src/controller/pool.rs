@@ -124,6 +124,8 @@ pub async fn reconcile(object: Arc<GuardedPool>, pools: Arc<Pools>) -> Result<Ac
 
 async fn attend(pools: &Arc<Pools>, seen: &Arc<CephPool>) -> Result<Action, Error> {
     let key = key(seen.as_ref());
+    // One that lost its finalizer and was made again within a moment was never seen to be gone.
+    pools.forget(&key.namespace, &key.name, Some(&key.uid));
     let entry = pools.entry(&key, seen);
     let work = pools.collection.pool(&key);
     let object = {

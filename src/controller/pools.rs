@@ -1,5 +1,7 @@
 //! What is kept in memory about each `CephPool`, and what all reconciles share.
 
+mod take_over;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -7,7 +9,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::ListParams;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::events::Reporter;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -15,13 +16,10 @@ use kube::{Api, Client, Resource, ResourceExt};
 use tokio::time::Instant;
 
 use super::file::PoolFile;
-use super::in_flight;
 use super::registry::{Registry, Session};
 use super::requests;
 use crate::api::conditions::{self, ConditionType};
-use crate::api::v1alpha1::{
-    CephPool, CephRequest, DeletionPolicy, Management, PoolReference, Verb,
-};
+use crate::api::v1alpha1::{CephPool, CephRequest, DeletionPolicy, Management, Verb};
 use crate::api::validate;
 use crate::ceph::types::{Fsid, PoolName};
 use crate::metrics::Metrics;
@@ -34,9 +32,6 @@ use crate::request::work::PoolKey;
 
 /// How long ending the requests of an object that is gone may take.
 const ORPHANS: Duration = Duration::from_secs(60);
-
-/// How many objects are read at once.
-const PAGE: u32 = 500;
 
 /// A pool as it is watched: one that does not parse must not blind us to the others.
 pub type GuardedPool = DeserializeGuard<CephPool>;
@@ -63,7 +58,7 @@ pub struct Pools {
     connecting_since: OnceLock<Instant>,
     /// Open requests that an earlier process left, by the uid of their pools.
     left_open: OnceLock<Mutex<HashMap<String, Vec<CephRequest>>>>,
-    entries: Mutex<HashMap<PoolKey, Arc<PoolEntry>>>,
+    entries: Mutex<BTreeMap<PoolKey, Arc<PoolEntry>>>,
 }
 
 /// What is kept about one object.
@@ -193,22 +188,17 @@ impl Pools {
     /// Forgets the objects of this name that are gone: all but the one with the uid that is left.
     ///
     /// Their open requests end as failed: there is nobody left to end them. That takes calls to the API server,
-    /// which nobody waits for.
-    pub fn forget(&self, object: &ObjectRef<GuardedPool>, left: Option<&str>) {
-        let namespace = object.namespace.as_deref().unwrap_or_default();
-        let gone: Vec<PoolKey> = self
-            .entries()
-            .keys()
-            .filter(|key| {
-                key.name == object.name
-                    && key.namespace == namespace
-                    && Some(key.uid.as_str()) != left
-            })
-            .cloned()
-            .collect();
+    /// which nobody waits for. The names that their commands may still use stay locked for as long as for anybody's.
+    pub fn forget(&self, namespace: &str, name: &str, left: Option<&str>) {
+        let mut gone = PoolKey::of_name(&self.entries(), namespace, name);
+        gone.extend(self.collection.of_name(namespace, name));
+        gone.sort();
+        gone.dedup();
+        gone.retain(|key| Some(key.uid.as_str()) != left);
         for key in gone {
             self.entries().remove(&key);
             self.collection.forget(&key);
+            let _ = self.take_left_open(&key.uid);
             let client = self.client.clone();
             tokio::spawn(async move {
                 let ending = requests::fail_orphans(&client, &key.namespace, &key.uid);
@@ -242,75 +232,6 @@ impl Pools {
     /// Whether the labels of a namespace are known.
     pub fn knows_namespace(&self, namespace: &str) -> bool {
         self.namespaces.get(&ObjectRef::new(namespace)).is_some()
-    }
-
-    /// The open requests that an earlier process left for a pool; `None` while they have not been read.
-    pub fn take_left_open(&self, uid: &str) -> Option<Vec<CephRequest>> {
-        let left = self.left_open.get()?;
-        let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(left.remove(uid).unwrap_or_default())
-    }
-
-    /// Reads what an earlier process left: names that its commands may still use, before anything can be planned with
-    /// them, and requests, of which those end that belong to objects that are gone.
-    ///
-    /// Where another replica acted until now, the watch may be behind what it wrote last.
-    pub async fn take_over(&self, from_another: bool) -> Result<(), kube::Error> {
-        let now = Timestamp::now();
-        let locks = &self.collection.locks;
-        if from_another {
-            let all: Api<GuardedPool> = Api::all(self.client.clone());
-            let mut page = ListParams::default().limit(PAGE);
-            loop {
-                let list = all.list(&page).await?;
-                for object in list
-                    .items
-                    .iter()
-                    .filter_map(|object| object.0.as_ref().ok())
-                {
-                    in_flight::lock(locks, object, now);
-                }
-                match list.metadata.continue_ {
-                    Some(next) if !next.is_empty() => page.continue_token = Some(next),
-                    _ => break,
-                }
-            }
-        }
-        for object in self.objects.state() {
-            if let Ok(object) = &object.0 {
-                in_flight::lock(locks, object, now);
-            }
-        }
-        self.read_left_open().await
-    }
-
-    async fn read_left_open(&self) -> Result<(), kube::Error> {
-        let mut left: HashMap<String, Vec<CephRequest>> = HashMap::new();
-        for request in requests::unfinished(&self.client).await? {
-            let pool = &request.spec.pool_ref;
-            let namespace = request.namespace().unwrap_or_default();
-            if self.exists(&namespace, pool) || self.lives(&namespace, pool).await? {
-                left.entry(pool.uid.clone()).or_default().push(request);
-            } else {
-                requests::fail_orphan(&self.client, &request, Timestamp::now()).await;
-            }
-        }
-        let _ = self.left_open.set(Mutex::new(left));
-        Ok(())
-    }
-
-    fn exists(&self, namespace: &str, pool: &PoolReference) -> bool {
-        let object = self
-            .objects
-            .get(&ObjectRef::new(&pool.name).within(namespace));
-        object.is_some_and(|object| object.uid().as_deref() == Some(pool.uid.as_str()))
-    }
-
-    /// The same by the API server itself: what a replica that stood by knows may be behind.
-    async fn lives(&self, namespace: &str, pool: &PoolReference) -> Result<bool, kube::Error> {
-        let api: Api<CephPool> = Api::namespaced(self.client.clone(), namespace);
-        let found = api.get_metadata_opt(&pool.name).await?;
-        Ok(found.is_some_and(|found| found.uid().as_deref() == Some(pool.uid.as_str())))
     }
 
     /// The owner that the mark of an object's pool names.
@@ -397,7 +318,7 @@ impl Pools {
         })
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<PoolKey, Arc<PoolEntry>>> {
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<PoolKey, Arc<PoolEntry>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -444,3 +365,6 @@ pub fn removes_pool(object: &CephPool) -> bool {
 pub fn retry_delay(failures: u32) -> Duration {
     Duration::from_secs(1_u64.checked_shl(failures.min(6)).unwrap_or(60).min(60))
 }
+
+#[cfg(test)]
+mod tests;

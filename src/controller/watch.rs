@@ -171,10 +171,11 @@ async fn look_after_pools(
         match result {
             Ok((pool, _)) => tracing::trace!(%pool, "looked at"),
             Err(ControllerError::ObjectNotFound(gone)) => {
-                let gone: ObjectRef<GuardedPool> = ObjectRef::new(&gone.name)
-                    .within(gone.namespace.as_deref().unwrap_or_default());
-                let left = objects.get(&gone).and_then(|object| object.uid());
-                pools.forget(&gone, left.as_deref());
+                let namespace = gone.namespace.as_deref().unwrap_or_default();
+                let reference: ObjectRef<GuardedPool> =
+                    ObjectRef::new(&gone.name).within(namespace);
+                let left = objects.get(&reference).and_then(|object| object.uid());
+                pools.forget(namespace, &gone.name, left.as_deref());
                 triggers::left(&pools, &urgent);
             }
             // Told already, with the object's name, by the error policy.
