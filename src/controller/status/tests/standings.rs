@@ -3,7 +3,7 @@
 use super::*;
 
 /// One of each standing.
-fn standings() -> Vec<Standing> {
+pub(super) fn standings() -> Vec<Standing> {
     let mut scene = Scene::after(3);
     scene.ask(&settings::QUOTA_BYTES, 5);
     let rejected = rejection(&scene.plan().now.round.steps[0], -22);
