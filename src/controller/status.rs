@@ -120,20 +120,18 @@ pub fn compute(inputs: &Inputs<'_>) -> CephPoolStatus {
     let old = inputs.object.status.clone().unwrap_or_default();
     let generation = inputs.object.metadata.generation;
     let conditions = conditions::conditions(inputs, &old);
-    let paused = matches!(inputs.standing, Standing::Paused);
+    // A generation that was never worked on is not observed, unless there is nothing to do for it.
+    let generation = match inputs.standing {
+        Standing::Paused if !conditions::shows_all_done(inputs) => {
+            old.observed_generation.or(Some(-1))
+        }
+        _ => generation,
+    };
     let identity = inputs
         .record
         .and_then(|record| record.identity.as_ref().filter(|_| record.identity_proven));
-    let conditions = api_conditions::set(
-        &old.conditions,
-        conditions,
-        if paused {
-            old.observed_generation.or(Some(-1))
-        } else {
-            generation
-        },
-        &Time(inputs.now),
-    );
+    let conditions =
+        api_conditions::set(&old.conditions, conditions, generation, &Time(inputs.now));
     let ended_at = inputs
         .request
         .and_then(|request| request.observed_epoch)
@@ -144,11 +142,7 @@ pub fn compute(inputs: &Inputs<'_>) -> CephPoolStatus {
     };
     let epoch = ended_at.and_then(|epoch| i64::try_from(epoch).ok());
     CephPoolStatus {
-        observed_generation: if paused {
-            old.observed_generation.or(Some(-1))
-        } else {
-            generation
-        },
+        observed_generation: generation,
         pool_id: identity.map(|identity| identity.id.0),
         pool_name: pool_name(inputs, &old),
         fsid: identity.map(|identity| identity.fsid.to_string()),
