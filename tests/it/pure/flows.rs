@@ -5,6 +5,7 @@ mod bench;
 mod lost;
 mod meanwhile;
 mod removing;
+mod unwritten;
 mod words;
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 
 mod halfway;
 mod support;
+mod told;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, Patch, PatchParams};
