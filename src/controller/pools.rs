@@ -1,5 +1,7 @@
 //! What is kept in memory about each `CephPool`, and what all reconciles share.
 
+mod take_over;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -18,7 +20,7 @@ use super::registry::{Known, Registry, Session};
 use super::requests;
 use crate::api::conditions::{self, ConditionType};
 use crate::api::v1alpha1::{
-    CephPool, CephRequest, ClusterConnectionSpec, DeletionPolicy, Management, PoolReference, Verb,
+    CephPool, CephRequest, ClusterConnectionSpec, DeletionPolicy, Management, Verb,
 };
 use crate::api::validate;
 use crate::ceph::types::{Fsid, PoolName};
@@ -58,7 +60,7 @@ pub struct Pools {
     connecting_since: OnceLock<Instant>,
     /// Open requests that an earlier process left, by the uid of their pools.
     left_open: OnceLock<Mutex<HashMap<String, Vec<CephRequest>>>>,
-    entries: Mutex<HashMap<PoolKey, Arc<PoolEntry>>>,
+    entries: Mutex<BTreeMap<PoolKey, Arc<PoolEntry>>>,
 }
 
 /// What is kept about one object.
@@ -73,8 +75,6 @@ pub struct PoolEntry {
 pub struct Side {
     /// Whether an open request of an earlier process was looked for.
     pub resumed: bool,
-    /// Whether an earlier process may have ended with commands under way, whose names are to be locked.
-    pub names_in_flight: bool,
     /// The generation that was in sync last: what differs from it now is drift.
     pub settled: Option<i64>,
     /// The value of `reconcile-requested-at` that was acted on.
@@ -105,8 +105,7 @@ pub struct Side {
     pub looks_failed: u32,
     /// What stood in the object when its removal was tried last: another word of a person is worth another try at once.
     pub removal_tried: Option<RemovalTry>,
-    /// When the deletion of an object with an unfinished creation was first looked at, or of one with a removal that an
-    /// earlier process began.
+    /// When the deletion of an object with an unfinished creation was first looked at.
     pub deleting_since: Option<Instant>,
     /// The reason of the last event, so that events come on changes only.
     pub told: Option<String>,
@@ -191,22 +190,17 @@ impl Pools {
     /// Forgets the objects of this name that are gone: all but the one with the uid that is left.
     ///
     /// Their open requests end as failed: there is nobody left to end them. That takes calls to the API server,
-    /// which nobody waits for.
-    pub fn forget(&self, object: &ObjectRef<GuardedPool>, left: Option<&str>) {
-        let namespace = object.namespace.as_deref().unwrap_or_default();
-        let gone: Vec<PoolKey> = self
-            .entries()
-            .keys()
-            .filter(|key| {
-                key.name == object.name
-                    && key.namespace == namespace
-                    && Some(key.uid.as_str()) != left
-            })
-            .cloned()
-            .collect();
+    /// which nobody waits for. The names that their commands may still use stay locked for as long as for anybody's.
+    pub fn forget(&self, namespace: &str, name: &str, left: Option<&str>) {
+        let mut gone = PoolKey::of_name(&self.entries(), namespace, name);
+        gone.extend(self.collection.of_name(namespace, name));
+        gone.sort();
+        gone.dedup();
+        gone.retain(|key| Some(key.uid.as_str()) != left);
         for key in gone {
             self.entries().remove(&key);
             self.collection.forget(&key);
+            let _ = self.take_left_open(&key.uid);
             let client = self.client.clone();
             tokio::spawn(async move {
                 let ending = requests::fail_orphans(&client, &key.namespace, &key.uid);
@@ -240,43 +234,6 @@ impl Pools {
     /// Whether the labels of a namespace are known.
     pub fn knows_namespace(&self, namespace: &str) -> bool {
         self.namespaces.get(&ObjectRef::new(namespace)).is_some()
-    }
-
-    /// The open requests that an earlier process left for a pool; `None` while they have not been read.
-    pub fn take_left_open(&self, uid: &str) -> Option<Vec<CephRequest>> {
-        let left = self.left_open.get()?;
-        let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(left.remove(uid).unwrap_or_default())
-    }
-
-    /// Reads what an earlier process left, and ends what belongs to objects that are gone.
-    pub async fn take_over(&self) -> Result<(), kube::Error> {
-        let mut left: HashMap<String, Vec<CephRequest>> = HashMap::new();
-        for request in requests::unfinished(&self.client).await? {
-            let pool = &request.spec.pool_ref;
-            let namespace = request.namespace().unwrap_or_default();
-            if self.exists(&namespace, pool) || self.lives(&namespace, pool).await? {
-                left.entry(pool.uid.clone()).or_default().push(request);
-            } else {
-                requests::fail_orphan(&self.client, &request, Timestamp::now()).await;
-            }
-        }
-        let _ = self.left_open.set(Mutex::new(left));
-        Ok(())
-    }
-
-    fn exists(&self, namespace: &str, pool: &PoolReference) -> bool {
-        let object = self
-            .objects
-            .get(&ObjectRef::new(&pool.name).within(namespace));
-        object.is_some_and(|object| object.uid().as_deref() == Some(pool.uid.as_str()))
-    }
-
-    /// The same by the API server itself: what a replica that stood by knows may be behind.
-    async fn lives(&self, namespace: &str, pool: &PoolReference) -> Result<bool, kube::Error> {
-        let api: Api<CephPool> = Api::namespaced(self.client.clone(), namespace);
-        let found = api.get_metadata_opt(&pool.name).await?;
-        Ok(found.is_some_and(|found| found.uid().as_deref() == Some(pool.uid.as_str())))
     }
 
     /// The owner that the mark of an object's pool names.
@@ -396,7 +353,7 @@ impl Pools {
         })
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<PoolKey, Arc<PoolEntry>>> {
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<PoolKey, Arc<PoolEntry>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -443,3 +400,6 @@ pub fn removes_pool(object: &CephPool) -> bool {
 pub fn retry_delay(failures: u32) -> Duration {
     Duration::from_secs(1_u64.checked_shl(failures.min(6)).unwrap_or(60).min(60))
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 pub use self::planning::fresh_word;
-use self::planning::{ended, not_begun, plan, spend_tokens, submitted, without_rejected};
+use self::planning::{Before, ended, plan, spend_tokens, submitted, without_rejected};
 use self::removal::{Looked, given_back, gives_back};
 use self::sending::send;
 use super::guard;
@@ -92,7 +92,7 @@ async fn rounds(
             return Ok(RunEnd::Stopped);
         }
         let view = access.view().await?;
-        let before = work.state().record.clone();
+        let before = Before::of(work);
         let (wish, mut next) = plan(work, access, &view, Looked::proof(looked.as_ref()))?;
         if let Some(name) = &next.unproven {
             let looking = stop.run_until_cancelled(Looked::into_pool(access, &view, name));
@@ -110,7 +110,7 @@ async fn rounds(
             .locks
             .holds_back(&round, &wish.pool, key, &view, Instant::now());
         if let Some((name, wait)) = held {
-            not_begun(work, before, &round);
+            before.put_back(work);
             tracing::info!(%name, ?wait, "a locked name");
             return Err(RunEnd::Later(format!(
                 "the name {name} is left alone for half a minute, since a command that uses it was not answered and may \
@@ -122,7 +122,10 @@ async fn rounds(
             let turn = stop.run_until_cancelled(access.monitor.creates().acquire());
             match turn.await {
                 Some(permit) => Some(permit),
-                None => return Ok(RunEnd::Stopped),
+                None => {
+                    before.put_back(work);
+                    return Ok(RunEnd::Stopped);
+                }
             }
         } else {
             None
@@ -139,7 +142,7 @@ async fn rounds(
             })
             .await;
         if let Err(error) = recorded {
-            not_begun(work, before, &round);
+            before.put_back(work);
             // What somebody else just wrote comes with the watch in a moment.
             sleep(MOVED_PAUSE).await;
             return Err(error.into());
