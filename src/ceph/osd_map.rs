@@ -57,6 +57,8 @@ pub struct Pool {
     pub flags: BTreeSet<String>,
     /// What is set of the optional variables; absent is Ceph's default.
     pub options: BTreeMap<String, OptionValue>,
+    /// Whether reads ask all chunks and use the first that suffice.
+    pub fast_read: bool,
     /// Keys and values of each enabled application.
     pub applications: BTreeMap<String, BTreeMap<String, String>>,
     /// The profile's name; empty for a replicated pool.

@@ -79,6 +79,8 @@ struct DumpPool {
     quota_max_bytes: i64,
     quota_max_objects: i64,
     #[serde(default)]
+    fast_read: bool,
+    #[serde(default)]
     erasure_code_profile: String,
     #[serde(default)]
     options: BTreeMap<String, Value>,
@@ -148,6 +150,7 @@ impl DumpPool {
                 .into_iter()
                 .filter_map(|(name, value)| option_value(&value).map(|value| (name, value)))
                 .collect(),
+            fast_read: self.fast_read,
             applications: self.application_metadata,
             erasure_code_profile: self.erasure_code_profile,
         })

@@ -81,6 +81,7 @@ impl Pending<'_> {
             quota_max_objects: 0,
             flags,
             options: options(create),
+            fast_read: false,
             applications: BTreeMap::new(),
             erasure_code_profile: String::new(),
         })

@@ -90,6 +90,7 @@ fn dump_pool(pool: &Pool) -> Value {
         "min_size": pool.min_size,
         "crush_rule": pool.crush_rule,
         "object_hash": 2,
+        "fast_read": pool.fast_read,
         "pg_autoscale_mode": pool.autoscale_mode,
         "pg_num": groups.pg_num,
         "pg_placement_num": groups.pgp_num,

@@ -53,7 +53,7 @@ pub(super) fn set(
             if pool.kind == PoolKind::Replicated {
                 return refuse(EINVAL, "fast read is not supported in replication pool");
             }
-            boolean(value)?;
+            pool.fast_read = boolean(value)?;
         }
         "allow_ec_overwrites" => set_ec_overwrites(pool, value)?,
         _ if TIER_ONLY.contains(&variable) => return refuse(EACCES, "(13) Permission denied"),

@@ -34,6 +34,7 @@ fn view(epoch: u64, names: &[&str]) -> ClusterView {
             quota_max_objects: 0,
             flags: BTreeSet::new(),
             options: std::collections::BTreeMap::new(),
+            fast_read: false,
             applications: std::collections::BTreeMap::new(),
             erasure_code_profile: String::new(),
         };
