@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::types::PoolName;
+use super::types::{Epoch, PoolName};
 
 /// A command for the monitors.
 ///
@@ -15,7 +15,12 @@ use super::types::PoolName;
 pub enum MonCommand {
     /// `osd stat`: the epoch, at 0.3 ms.
     OsdStat,
-    /// `osd dump`: the whole OSD map as JSON.
+    /// `osd getmap`: the whole OSD map as Ceph encodes it, with the CRUSH map in it.
+    OsdGetMap {
+        /// An epoch of the past that monitors still have; the newest where it is not said.
+        epoch: Option<Epoch>,
+    },
+    /// `osd dump`: the whole OSD map as JSON, which costs large clusters up to a minute.
     OsdDump,
     /// `osd crush dump`: the CRUSH map as JSON.
     CrushDump,
@@ -112,6 +117,7 @@ impl MonCommand {
     pub const fn prefix(&self) -> &'static str {
         match self {
             Self::OsdStat => "osd stat",
+            Self::OsdGetMap { .. } => "osd getmap",
             Self::OsdDump => "osd dump",
             Self::CrushDump => "osd crush dump",
             Self::Version => "version",
@@ -129,7 +135,11 @@ impl MonCommand {
     /// Whether it may change the cluster.
     pub const fn is_mutating(&self) -> bool {
         match self {
-            Self::OsdStat | Self::OsdDump | Self::CrushDump | Self::Version => false,
+            Self::OsdStat
+            | Self::OsdGetMap { .. }
+            | Self::OsdDump
+            | Self::CrushDump
+            | Self::Version => false,
             Self::PoolCreate(_)
             | Self::PoolSet { .. }
             | Self::PoolSetQuota { .. }
@@ -144,7 +154,11 @@ impl MonCommand {
     /// The pool names it speaks of: none for a read, two for a rename.
     pub fn pools(&self) -> Vec<&PoolName> {
         match self {
-            Self::OsdStat | Self::OsdDump | Self::CrushDump | Self::Version => Vec::new(),
+            Self::OsdStat
+            | Self::OsdGetMap { .. }
+            | Self::OsdDump
+            | Self::CrushDump
+            | Self::Version => Vec::new(),
             Self::PoolCreate(create) => vec![&create.pool],
             Self::PoolSet { pool, .. }
             | Self::PoolSetQuota { pool, .. }
@@ -163,7 +177,8 @@ impl MonCommand {
         for (key, value) in self.arguments() {
             object.insert(key.into(), value);
         }
-        if !self.is_mutating() {
+        // The encoded map has no other format.
+        if !self.is_mutating() && !matches!(self, Self::OsdGetMap { .. }) {
             object.insert("format".into(), "json".into());
         }
         Value::Object(object)
@@ -188,6 +203,7 @@ impl MonCommand {
                     | Self::PoolRename { .. }
                     | Self::PoolRemove { .. }
                     | Self::OsdStat
+                    | Self::OsdGetMap { .. }
                     | Self::OsdDump
                     | Self::CrushDump
                     | Self::Version,
@@ -220,6 +236,10 @@ impl MonCommand {
     fn arguments(&self) -> Vec<(&'static str, Value)> {
         match self {
             Self::OsdStat | Self::OsdDump | Self::CrushDump | Self::Version => Vec::new(),
+            Self::OsdGetMap { epoch } => epoch
+                .map(|epoch| ("epoch", json!(epoch)))
+                .into_iter()
+                .collect(),
             Self::PoolCreate(create) => create.arguments(),
             Self::PoolSet {
                 pool,
@@ -368,6 +388,20 @@ mod tests {
             value: "5".into(),
         };
         assert_eq!(quota.to_json()["val"], json!("5"));
+    }
+
+    /// The encoded map has no format, and an epoch is a number.
+    #[test]
+    fn an_encoded_map_of_an_epoch() {
+        let newest = MonCommand::OsdGetMap { epoch: None };
+        assert_eq!(newest.to_json().to_string(), r#"{"prefix":"osd getmap"}"#);
+        let epoch = Some(Epoch(7));
+        let old = MonCommand::OsdGetMap { epoch };
+        assert_eq!(
+            old.to_json().to_string(),
+            r#"{"epoch":7,"prefix":"osd getmap"}"#
+        );
+        assert_eq!(old.to_line(), "ceph osd getmap 7");
     }
 
     /// What is printed can be pasted into a shell.

@@ -7,7 +7,8 @@ use tokio::time::{sleep, timeout};
 use super::*;
 use crate::ceph::client::Reply;
 use crate::ceph::contents::Contents;
-use crate::ceph::osd_map::{OsdMap, Pool};
+use crate::ceph::crush_map::CrushMap;
+use crate::ceph::osd_map::{OsdMap, Pool, binary, json};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(1);
@@ -28,12 +29,28 @@ struct Inner {
     frozen: bool,
     /// Refuses every read of the map.
     refuses: bool,
-    /// Gives JSON that is none.
+    /// Gives maps that are none.
     garbled: bool,
+    /// Encodes the map as this program does not know it.
+    foreign: bool,
     read_takes: Duration,
     poll_takes: Duration,
     polls: usize,
     reads: usize,
+}
+
+impl Inner {
+    fn dump(&self) -> String {
+        format!(
+            r#"{{"epoch":{},"fsid":"{}","pools":[]}}"#,
+            self.epoch, self.answering
+        )
+    }
+
+    fn encoded(&self) -> Vec<u8> {
+        let map = json::decode(self.dump().as_bytes()).expect("a map");
+        binary::encode(&map, &CrushMap::default())
+    }
 }
 
 impl Fake {
@@ -46,6 +63,7 @@ impl Fake {
                 frozen: false,
                 refuses: false,
                 garbled: false,
+                foreign: false,
                 read_takes: TICK,
                 poll_takes: Duration::ZERO,
                 polls: 0,
@@ -81,7 +99,7 @@ impl MonClient for Fake {
                 inner.polls += 1;
                 inner.poll_takes
             } else {
-                inner.reads += usize::from(*command == MonCommand::OsdDump);
+                inner.reads += usize::from(*command == MonCommand::OsdGetMap { epoch: None });
                 inner.read_takes
             };
             (inner.frozen, takes)
@@ -103,14 +121,16 @@ impl MonClient for Fake {
         Ok(match command {
             MonCommand::OsdStat => reply(0, format!(r#"{{"epoch":{},"num_osds":0}}"#, inner.epoch)),
             _ if inner.refuses => reply(-13, String::new()),
+            MonCommand::OsdGetMap { .. } if inner.garbled || inner.foreign => Reply {
+                body: b"\x09\x09 from a release to come".into(),
+                ..reply(0, String::new())
+            },
+            MonCommand::OsdGetMap { .. } => Reply {
+                body: inner.encoded(),
+                ..reply(0, String::new())
+            },
             MonCommand::OsdDump if inner.garbled => reply(0, "{\"a\": \"b\"c\"}".into()),
-            MonCommand::OsdDump => reply(
-                0,
-                format!(
-                    r#"{{"epoch":{},"fsid":"{}","pools":[]}}"#,
-                    inner.epoch, inner.answering
-                ),
-            ),
+            MonCommand::OsdDump => reply(0, inner.dump()),
             MonCommand::CrushDump => reply(0, r#"{"rules":[]}"#.into()),
             other => panic!("a monitor sends no {other:?}"),
         })
@@ -304,8 +324,7 @@ async fn reads_the_epoch() {
 async fn reads_are_spaced() {
     let fake = Fake::new(100);
     let (monitor, _receiver, _stop) = started(&fake).await;
-    // The two parts of a read take 100 ms each.
-    fake.inner().read_takes = Duration::from_millis(100);
+    fake.inner().read_takes = Duration::from_millis(200);
     fake.inner().epoch = 101;
     sleep(2 * SECOND).await;
     fake.counts();
@@ -435,6 +454,30 @@ async fn unreadable_map() {
         (Some(9), Contact::Connected)
     );
     assert_eq!(usable(&monitor), Ok(9));
+}
+
+/// A map that only its JSON can be read of is read so, and it is told; as soon as the encoded one
+/// can be decoded, that is read again.
+#[tokio::test(start_paused = true)]
+async fn a_foreign_encoding_is_read_by_json() {
+    let fake = Fake::new(7);
+    let (monitor, mut receiver, _stop) = started(&fake).await;
+    assert_eq!(monitor.read_by_json(), None);
+    fake.inner().foreign = true;
+    fake.inner().epoch = 8;
+    let snapshot = woken(&mut receiver, 2 * SECOND).await;
+    assert_eq!(
+        (epoch(&snapshot), snapshot.contact),
+        (Some(8), Contact::Connected)
+    );
+    assert_eq!(usable(&monitor), Ok(8));
+    let why = monitor.read_by_json().expect("it is told");
+    assert!(why.contains("asks for a reader of version 9"), "{why}");
+    fake.inner().foreign = false;
+    fake.inner().epoch = 9;
+    let snapshot = woken(&mut receiver, 2 * SECOND).await;
+    assert_eq!(epoch(&snapshot), Some(9));
+    assert_eq!(monitor.read_by_json(), None);
 }
 
 /// A missing capability is tried again: giving it does not move the epoch.

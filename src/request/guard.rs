@@ -160,6 +160,7 @@ pub fn check(
                 nobody_elses(step, name, wish, view)?;
             }
             MonCommand::OsdStat
+            | MonCommand::OsdGetMap { .. }
             | MonCommand::OsdDump
             | MonCommand::CrushDump
             | MonCommand::Version => {}

@@ -50,6 +50,7 @@ mod real {
     mod kubectl;
     mod leader;
     mod lifecycle;
+    mod maps;
     mod matrix;
     mod monitor;
     mod noop;

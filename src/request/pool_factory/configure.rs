@@ -57,7 +57,7 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
     let mut locks = Vec::new();
     let mut refusals = Vec::new();
     let mut waiting = None;
-    if !view.map().stretch_mode {
+    if !view.map().stretch_mode.enabled {
         // There the monitors set size and min_size, so they are neither fought nor a difference.
         wanted.extend(sizes(wish, pool).map(|(setting, value, reason)| {
             let step = Step {

@@ -49,6 +49,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("ceph::types", "data"),
     ("ceph::osd_map", "data"),
     ("ceph::crush_map", "data"),
+    ("ceph::encoding", "data"),
     ("ceph::view", "data"),
     ("ceph::settings", "settings"),
     ("ceph::command", "data"),
