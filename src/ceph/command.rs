@@ -87,9 +87,44 @@ pub enum MonCommand {
         /// The pool's name.
         pool: PoolName,
     },
+    /// `osd erasure-code-profile set NAME KEY=VALUE…`, never with force: a profile in use is not changed.
+    ProfileSet {
+        /// The profile's name.
+        profile: String,
+        /// Its keys and values, as `key=value`.
+        values: Vec<String>,
+    },
+    /// `osd erasure-code-profile rm NAME`: refused while a pool uses it.
+    ProfileRemove {
+        /// The profile's name.
+        profile: String,
+    },
+    /// `osd crush rule create-replicated NAME ROOT TYPE [CLASS]`.
+    RuleCreateReplicated {
+        /// The rule's name.
+        rule: String,
+        /// The bucket to choose under.
+        root: String,
+        /// The type of bucket that no two copies share.
+        bucket_type: String,
+        /// The device class.
+        class: Option<String>,
+    },
+    /// `osd crush rule create-erasure NAME PROFILE`: what it says comes from the profile, which has to be committed.
+    RuleCreateErasure {
+        /// The rule's name.
+        rule: String,
+        /// The profile's name.
+        profile: String,
+    },
+    /// `osd crush rule rm NAME`: refused while a pool uses it.
+    RuleRemove {
+        /// The rule's name.
+        rule: String,
+    },
 }
 
-/// The arguments of `osd pool create` for a replicated pool. What is `None` is Ceph's to choose.
+/// The arguments of `osd pool create`. What is `None` is Ceph's to choose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolCreate {
     /// The name it is created under.
@@ -110,6 +145,10 @@ pub struct PoolCreate {
     pub target_size_bytes: Option<i64>,
     /// Its expected share of the cluster.
     pub target_size_ratio: Option<f64>,
+    /// The erasure-code profile; the pool is erasure-coded where there is one, and replicated where there is none.
+    pub profile: Option<String>,
+    /// The CRUSH rule by name. Without one a new erasure-coded pool gets a rule that is called as it is.
+    pub rule: Option<String>,
 }
 
 impl MonCommand {
@@ -129,6 +168,11 @@ impl MonCommand {
             Self::ApplicationRemove { .. } => "osd pool application rm",
             Self::PoolRename { .. } => "osd pool rename",
             Self::PoolRemove { .. } => "osd pool rm",
+            Self::ProfileSet { .. } => "osd erasure-code-profile set",
+            Self::ProfileRemove { .. } => "osd erasure-code-profile rm",
+            Self::RuleCreateReplicated { .. } => "osd crush rule create-replicated",
+            Self::RuleCreateErasure { .. } => "osd crush rule create-erasure",
+            Self::RuleRemove { .. } => "osd crush rule rm",
         }
     }
 
@@ -147,7 +191,12 @@ impl MonCommand {
             | Self::ApplicationSet { .. }
             | Self::ApplicationRemove { .. }
             | Self::PoolRename { .. }
-            | Self::PoolRemove { .. } => true,
+            | Self::PoolRemove { .. }
+            | Self::ProfileSet { .. }
+            | Self::ProfileRemove { .. }
+            | Self::RuleCreateReplicated { .. }
+            | Self::RuleCreateErasure { .. }
+            | Self::RuleRemove { .. } => true,
         }
     }
 
@@ -158,7 +207,12 @@ impl MonCommand {
             | Self::OsdGetMap { .. }
             | Self::OsdDump
             | Self::CrushDump
-            | Self::Version => Vec::new(),
+            | Self::Version
+            | Self::ProfileSet { .. }
+            | Self::ProfileRemove { .. }
+            | Self::RuleCreateReplicated { .. }
+            | Self::RuleCreateErasure { .. }
+            | Self::RuleRemove { .. } => Vec::new(),
             Self::PoolCreate(create) => vec![&create.pool],
             Self::PoolSet { pool, .. }
             | Self::PoolSetQuota { pool, .. }
@@ -193,6 +247,11 @@ impl MonCommand {
                 (_, key, Value::Bool(true)) if key.starts_with("yes_i_really") => {
                     let _ = write!(line, " --{}", key.replace('_', "-"));
                 }
+                (Self::ProfileSet { .. }, "profile", Value::Array(values)) => {
+                    for value in values {
+                        let _ = write!(line, " {}", shell_word(&plain(&value)));
+                    }
+                }
                 (Self::PoolCreate(_), "pool" | "pg_num", value)
                 | (
                     Self::PoolSet { .. }
@@ -202,6 +261,11 @@ impl MonCommand {
                     | Self::ApplicationRemove { .. }
                     | Self::PoolRename { .. }
                     | Self::PoolRemove { .. }
+                    | Self::ProfileSet { .. }
+                    | Self::ProfileRemove { .. }
+                    | Self::RuleCreateReplicated { .. }
+                    | Self::RuleCreateErasure { .. }
+                    | Self::RuleRemove { .. }
                     | Self::OsdStat
                     | Self::OsdGetMap { .. }
                     | Self::OsdDump
@@ -212,7 +276,7 @@ impl MonCommand {
                 ) => {
                     let _ = write!(line, " {}", shell_word(&plain(&value)));
                 }
-                (Self::PoolCreate(_), "pool_type", _) => {}
+                (Self::PoolCreate(create), "pool_type", _) if create.profile.is_none() => {}
                 // The tool takes a word behind a flag for the next argument.
                 (Self::PoolCreate(_), key, Value::Bool(on)) => {
                     if on {
@@ -227,12 +291,12 @@ impl MonCommand {
         line
     }
 
-    /// The arguments in the order of Ceph's signature.
     /// Whether it leaves a pool that is there with one copy of everything.
     pub fn leaves_one_copy(&self) -> bool {
         matches!(self, Self::PoolSet { variable, value, .. } if is_single_copy(variable, value))
     }
 
+    /// The arguments in the order of Ceph's signature.
     fn arguments(&self) -> Vec<(&'static str, Value)> {
         match self {
             Self::OsdStat | Self::OsdDump | Self::CrushDump | Self::Version => Vec::new(),
@@ -301,6 +365,28 @@ impl MonCommand {
                 ("pool2", json!(pool)),
                 ("yes_i_really_really_mean_it", json!(true)),
             ],
+            Self::ProfileSet { profile, values } => {
+                vec![("name", json!(profile)), ("profile", json!(values))]
+            }
+            Self::ProfileRemove { profile } => vec![("name", json!(profile))],
+            Self::RuleCreateReplicated {
+                rule,
+                root,
+                bucket_type,
+                class,
+            } => {
+                let mut arguments = vec![
+                    ("name", json!(rule)),
+                    ("root", json!(root)),
+                    ("type", json!(bucket_type)),
+                ];
+                arguments.extend(class.as_ref().map(|class| ("class", json!(class))));
+                arguments
+            }
+            Self::RuleCreateErasure { rule, profile } => {
+                vec![("name", json!(rule)), ("profile", json!(profile))]
+            }
+            Self::RuleRemove { rule } => vec![("name", json!(rule))],
         }
     }
 }
@@ -315,9 +401,21 @@ impl PoolCreate {
         let mut arguments = vec![
             ("pool", json!(self.pool)),
             ("pg_num", json!(self.pg_num)),
-            ("pool_type", json!("replicated")),
+            (
+                "pool_type",
+                json!(if self.profile.is_some() {
+                    "erasure"
+                } else {
+                    "replicated"
+                }),
+            ),
         ];
         let optional = [
+            (
+                "erasure_code_profile",
+                self.profile.as_deref().map(Value::from),
+            ),
+            ("rule", self.rule.as_deref().map(Value::from)),
             ("size", self.size.map(Value::from)),
             (
                 "autoscale_mode",
@@ -372,6 +470,8 @@ mod tests {
             bulk: Some(true),
             target_size_bytes: None,
             target_size_ratio: Some(1.0),
+            profile: None,
+            rule: None,
         })
     }
 

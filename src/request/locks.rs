@@ -201,6 +201,8 @@ mod tests {
             bulk: None,
             target_size_bytes: None,
             target_size_ratio: None,
+            profile: None,
+            rule: None,
         })
     }
 

@@ -100,6 +100,11 @@ impl<'a> Pending<'a> {
             | MonCommand::ApplicationRemove { .. } => self.application(command),
             MonCommand::PoolRename { from, to } => self.rename(from, to),
             MonCommand::PoolRemove { pool } => self.remove(pool),
+            MonCommand::ProfileSet { .. }
+            | MonCommand::ProfileRemove { .. }
+            | MonCommand::RuleCreateReplicated { .. }
+            | MonCommand::RuleCreateErasure { .. }
+            | MonCommand::RuleRemove { .. } => refuse(EINVAL, "command not known"),
         };
         match answer {
             Ok(Accepted::Proposed(text)) => {

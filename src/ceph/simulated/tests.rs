@@ -32,6 +32,8 @@ pub(super) fn creation(name: &str) -> PoolCreate {
         bulk: None,
         target_size_bytes: None,
         target_size_ratio: None,
+        profile: None,
+        rule: None,
     }
 }
 

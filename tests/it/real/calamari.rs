@@ -63,6 +63,8 @@ async fn documented_example() {
             bulk: None,
             target_size_bytes: None,
             target_size_ratio: None,
+            profile: None,
+            rule: None,
         }))
         .await;
     }

@@ -235,6 +235,8 @@ async fn three_rounds() {
         bulk: None,
         target_size_bytes: None,
         target_size_ratio: None,
+        profile: None,
+        rule: None,
     }))
     .await;
     let naive = case.ceph_pool("naive").await.expect("the pool");

@@ -657,6 +657,8 @@ async fn size_resets_min_size() {
         bulk: None,
         target_size_bytes: None,
         target_size_ratio: None,
+        profile: None,
+        rule: None,
     }))
     .await;
     case.set("naive", "min_size", "2").await;

@@ -142,6 +142,8 @@ fn creation(dice: &mut Dice, pool: &PoolName) -> MonCommand {
         bulk: *dice.of(&[None, Some(true), Some(false)]),
         target_size_bytes: *dice.of(&[None, Some(1 << 40)]),
         target_size_ratio: None,
+        profile: None,
+        rule: None,
     })
 }
 

@@ -64,6 +64,8 @@ pub(crate) fn create(name: &str) -> MonCommand {
         bulk: None,
         target_size_bytes: None,
         target_size_ratio: None,
+        profile: None,
+        rule: None,
     })
 }
 

@@ -42,6 +42,8 @@ async fn by_hand(case: &Case, names: &[String]) -> Duration {
             bulk: None,
             target_size_bytes: None,
             target_size_ratio: None,
+            profile: None,
+            rule: None,
         })
     };
     let pool = |name: &String| PoolName::new(format!("{}.by-hand", case.pool_name(name)));

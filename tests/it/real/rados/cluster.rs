@@ -185,6 +185,8 @@ pub(crate) fn create(pool: &PoolName) -> MonCommand {
         bulk: None,
         target_size_bytes: None,
         target_size_ratio: None,
+        profile: None,
+        rule: None,
     })
 }
 
