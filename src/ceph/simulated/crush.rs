@@ -11,9 +11,12 @@ const ROOT_TYPE: i32 = 11;
 /// One terabyte, of 65536.
 const WEIGHT: u32 = 0x1_0000;
 
-/// The numbers of so many OSDs.
+/// Whoever wants more OSDs wants room for placement groups, and no longer maps.
+const MOST_LISTED: i64 = 64;
+
+/// The numbers of so many OSDs, as far as the maps list them.
 pub(super) fn numbers(osds: i64) -> impl Iterator<Item = i32> + Clone {
-    0..i32::try_from(osds).unwrap_or(0)
+    0..i32::try_from(osds.min(MOST_LISTED)).unwrap_or(0)
 }
 
 /// A rule as `osd crush rule create-replicated NAME default osd` makes it.
