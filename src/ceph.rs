@@ -8,6 +8,7 @@ pub mod client;
 pub mod command;
 pub mod contents;
 pub mod crush_map;
+pub mod encoding;
 pub mod errno;
 pub mod osd_map;
 pub mod rados;

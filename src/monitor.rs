@@ -37,7 +37,7 @@ pub struct MonitorSettings {
     pub hurried_interval: Duration,
     /// A poll without an answer for this long means that contact is lost.
     pub poll_timeout: Duration,
-    /// How long each of the two reads of a map may take.
+    /// How long reading the map may take.
     pub read_timeout: Duration,
     /// Two reads of the map are so many times a read's duration apart (the shorter of the last
     /// two), unless a run waits.
@@ -305,6 +305,12 @@ impl ClusterMonitor {
     /// What limits the creates on this connection, by how long the polls take.
     pub fn creates(&self) -> &CreateThrottle {
         &self.0.creates
+    }
+
+    /// Why the map was last read as JSON, where the encoded one could not be decoded: a release
+    /// that is newer than this program.
+    pub fn read_by_json(&self) -> Option<String> {
+        self.0.state().by_json.clone()
     }
 
     /// How long the last polls took, the newest last, timeouts included.

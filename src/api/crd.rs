@@ -227,7 +227,7 @@ fn attach(schema: &mut JSONSchemaProps, rule: &Rule) {
         .get_or_insert_default()
         .push(ValidationRule {
             rule: rule.cel.clone().into_owned(),
-            message: Some(rule.sentence.to_owned()),
+            message: Some(rule.sentence.clone().into_owned()),
             // An API server takes no path into the metadata.
             field_path: rule
                 .field

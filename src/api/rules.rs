@@ -17,13 +17,15 @@ use serde_json::Value;
 use super::crd::Kind;
 
 /// The Rust side of a rule, on values whose types and bounds have been checked and whose defaults are filled in.
-#[derive(Clone, Copy)]
 pub enum Check {
     /// Whether a value may be as it is (`self`).
-    Value(fn(&Value) -> bool),
+    Value(Holds),
     /// Whether a value may become another (`oldSelf`, `self`); of no concern to a new object.
     Change(fn(&Value, &Value) -> bool),
 }
+
+/// Whether a value may be as it is.
+pub type Holds = Box<dyn Fn(&Value) -> bool + Send + Sync>;
 
 /// One row.
 pub struct Rule {
@@ -35,7 +37,7 @@ pub struct Rule {
     /// The rule for the API server.
     pub cel: Cow<'static, str>,
     /// What a user is told.
-    pub sentence: &'static str,
+    pub sentence: Cow<'static, str>,
     /// The rule in Rust.
     pub check: Check,
 }
@@ -45,15 +47,15 @@ impl Rule {
     fn new(
         at: &'static str,
         cel: impl Into<Cow<'static, str>>,
-        sentence: &'static str,
-        holds: fn(&Value) -> bool,
+        sentence: impl Into<Cow<'static, str>>,
+        holds: impl Fn(&Value) -> bool + Send + Sync + 'static,
     ) -> Self {
         Self {
             at,
             field: None,
             cel: cel.into(),
-            sentence,
-            check: Check::Value(holds),
+            sentence: sentence.into(),
+            check: Check::Value(Box::new(holds)),
         }
     }
 
@@ -68,7 +70,7 @@ impl Rule {
             at,
             field: None,
             cel: cel.into(),
-            sentence,
+            sentence: sentence.into(),
             check: Check::Change(holds),
         }
     }

@@ -149,7 +149,7 @@ pub fn completed(kind: Kind, object: &Value) -> Result<Value, Vec<Problem>> {
 fn broken_rules(kind: Kind, object: &Value, old: Option<&Value>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for rule in rules::of(kind) {
-        let broken: Vec<String> = match (rule.check, old) {
+        let broken: Vec<String> = match (&rule.check, old) {
             (Check::Value(holds), None) => {
                 let broken = rules::nodes(object, rule.at)
                     .into_iter()
@@ -171,7 +171,7 @@ fn broken_rules(kind: Kind, object: &Value, old: Option<&Value>) -> Vec<Problem>
             let field = rule
                 .field
                 .map_or_else(|| path.clone(), |field| rules::join(&path, field));
-            Problem::new(field, rule.sentence)
+            Problem::new(field, rule.sentence.as_ref())
         }));
     }
     problems

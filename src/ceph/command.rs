@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::types::PoolName;
+use super::types::{Epoch, PoolName};
 
 /// A command for the monitors.
 ///
@@ -15,7 +15,12 @@ use super::types::PoolName;
 pub enum MonCommand {
     /// `osd stat`: the epoch, at 0.3 ms.
     OsdStat,
-    /// `osd dump`: the whole OSD map as JSON.
+    /// `osd getmap`: the whole OSD map as Ceph encodes it, with the CRUSH map in it.
+    OsdGetMap {
+        /// An epoch of the past that monitors still have; the newest where it is not said.
+        epoch: Option<Epoch>,
+    },
+    /// `osd dump`: the whole OSD map as JSON, which costs large clusters up to a minute.
     OsdDump,
     /// `osd crush dump`: the CRUSH map as JSON.
     CrushDump,
@@ -82,9 +87,44 @@ pub enum MonCommand {
         /// The pool's name.
         pool: PoolName,
     },
+    /// `osd erasure-code-profile set NAME KEY=VALUE…`, never with force: a profile in use is not changed.
+    ProfileSet {
+        /// The profile's name.
+        profile: String,
+        /// Its keys and values, as `key=value`.
+        values: Vec<String>,
+    },
+    /// `osd erasure-code-profile rm NAME`: refused while a pool uses it.
+    ProfileRemove {
+        /// The profile's name.
+        profile: String,
+    },
+    /// `osd crush rule create-replicated NAME ROOT TYPE [CLASS]`.
+    RuleCreateReplicated {
+        /// The rule's name.
+        rule: String,
+        /// The bucket to choose under.
+        root: String,
+        /// The type of bucket that no two copies share.
+        bucket_type: String,
+        /// The device class.
+        class: Option<String>,
+    },
+    /// `osd crush rule create-erasure NAME PROFILE`: what it says comes from the profile, which has to be committed.
+    RuleCreateErasure {
+        /// The rule's name.
+        rule: String,
+        /// The profile's name.
+        profile: String,
+    },
+    /// `osd crush rule rm NAME`: refused while a pool uses it.
+    RuleRemove {
+        /// The rule's name.
+        rule: String,
+    },
 }
 
-/// The arguments of `osd pool create` for a replicated pool. What is `None` is Ceph's to choose.
+/// The arguments of `osd pool create`. What is `None` is Ceph's to choose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolCreate {
     /// The name it is created under.
@@ -105,6 +145,10 @@ pub struct PoolCreate {
     pub target_size_bytes: Option<i64>,
     /// Its expected share of the cluster.
     pub target_size_ratio: Option<f64>,
+    /// The erasure-code profile; the pool is erasure-coded where there is one, and replicated where there is none.
+    pub profile: Option<String>,
+    /// The CRUSH rule by name. Without one a new erasure-coded pool gets a rule that is called as it is.
+    pub rule: Option<String>,
 }
 
 impl MonCommand {
@@ -112,6 +156,7 @@ impl MonCommand {
     pub const fn prefix(&self) -> &'static str {
         match self {
             Self::OsdStat => "osd stat",
+            Self::OsdGetMap { .. } => "osd getmap",
             Self::OsdDump => "osd dump",
             Self::CrushDump => "osd crush dump",
             Self::Version => "version",
@@ -123,13 +168,22 @@ impl MonCommand {
             Self::ApplicationRemove { .. } => "osd pool application rm",
             Self::PoolRename { .. } => "osd pool rename",
             Self::PoolRemove { .. } => "osd pool rm",
+            Self::ProfileSet { .. } => "osd erasure-code-profile set",
+            Self::ProfileRemove { .. } => "osd erasure-code-profile rm",
+            Self::RuleCreateReplicated { .. } => "osd crush rule create-replicated",
+            Self::RuleCreateErasure { .. } => "osd crush rule create-erasure",
+            Self::RuleRemove { .. } => "osd crush rule rm",
         }
     }
 
     /// Whether it may change the cluster.
     pub const fn is_mutating(&self) -> bool {
         match self {
-            Self::OsdStat | Self::OsdDump | Self::CrushDump | Self::Version => false,
+            Self::OsdStat
+            | Self::OsdGetMap { .. }
+            | Self::OsdDump
+            | Self::CrushDump
+            | Self::Version => false,
             Self::PoolCreate(_)
             | Self::PoolSet { .. }
             | Self::PoolSetQuota { .. }
@@ -137,14 +191,28 @@ impl MonCommand {
             | Self::ApplicationSet { .. }
             | Self::ApplicationRemove { .. }
             | Self::PoolRename { .. }
-            | Self::PoolRemove { .. } => true,
+            | Self::PoolRemove { .. }
+            | Self::ProfileSet { .. }
+            | Self::ProfileRemove { .. }
+            | Self::RuleCreateReplicated { .. }
+            | Self::RuleCreateErasure { .. }
+            | Self::RuleRemove { .. } => true,
         }
     }
 
     /// The pool names it speaks of: none for a read, two for a rename.
     pub fn pools(&self) -> Vec<&PoolName> {
         match self {
-            Self::OsdStat | Self::OsdDump | Self::CrushDump | Self::Version => Vec::new(),
+            Self::OsdStat
+            | Self::OsdGetMap { .. }
+            | Self::OsdDump
+            | Self::CrushDump
+            | Self::Version
+            | Self::ProfileSet { .. }
+            | Self::ProfileRemove { .. }
+            | Self::RuleCreateReplicated { .. }
+            | Self::RuleCreateErasure { .. }
+            | Self::RuleRemove { .. } => Vec::new(),
             Self::PoolCreate(create) => vec![&create.pool],
             Self::PoolSet { pool, .. }
             | Self::PoolSetQuota { pool, .. }
@@ -163,7 +231,8 @@ impl MonCommand {
         for (key, value) in self.arguments() {
             object.insert(key.into(), value);
         }
-        if !self.is_mutating() {
+        // The encoded map has no other format.
+        if !self.is_mutating() && !matches!(self, Self::OsdGetMap { .. }) {
             object.insert("format".into(), "json".into());
         }
         Value::Object(object)
@@ -178,6 +247,11 @@ impl MonCommand {
                 (_, key, Value::Bool(true)) if key.starts_with("yes_i_really") => {
                     let _ = write!(line, " --{}", key.replace('_', "-"));
                 }
+                (Self::ProfileSet { .. }, "profile", Value::Array(values)) => {
+                    for value in values {
+                        let _ = write!(line, " {}", shell_word(&plain(&value)));
+                    }
+                }
                 (Self::PoolCreate(_), "pool" | "pg_num", value)
                 | (
                     Self::PoolSet { .. }
@@ -187,7 +261,13 @@ impl MonCommand {
                     | Self::ApplicationRemove { .. }
                     | Self::PoolRename { .. }
                     | Self::PoolRemove { .. }
+                    | Self::ProfileSet { .. }
+                    | Self::ProfileRemove { .. }
+                    | Self::RuleCreateReplicated { .. }
+                    | Self::RuleCreateErasure { .. }
+                    | Self::RuleRemove { .. }
                     | Self::OsdStat
+                    | Self::OsdGetMap { .. }
                     | Self::OsdDump
                     | Self::CrushDump
                     | Self::Version,
@@ -196,7 +276,7 @@ impl MonCommand {
                 ) => {
                     let _ = write!(line, " {}", shell_word(&plain(&value)));
                 }
-                (Self::PoolCreate(_), "pool_type", _) => {}
+                (Self::PoolCreate(create), "pool_type", _) if create.profile.is_none() => {}
                 // The tool takes a word behind a flag for the next argument.
                 (Self::PoolCreate(_), key, Value::Bool(on)) => {
                     if on {
@@ -211,15 +291,19 @@ impl MonCommand {
         line
     }
 
-    /// The arguments in the order of Ceph's signature.
     /// Whether it leaves a pool that is there with one copy of everything.
     pub fn leaves_one_copy(&self) -> bool {
         matches!(self, Self::PoolSet { variable, value, .. } if is_single_copy(variable, value))
     }
 
+    /// The arguments in the order of Ceph's signature.
     fn arguments(&self) -> Vec<(&'static str, Value)> {
         match self {
             Self::OsdStat | Self::OsdDump | Self::CrushDump | Self::Version => Vec::new(),
+            Self::OsdGetMap { epoch } => epoch
+                .map(|epoch| ("epoch", json!(epoch)))
+                .into_iter()
+                .collect(),
             Self::PoolCreate(create) => create.arguments(),
             Self::PoolSet {
                 pool,
@@ -281,6 +365,28 @@ impl MonCommand {
                 ("pool2", json!(pool)),
                 ("yes_i_really_really_mean_it", json!(true)),
             ],
+            Self::ProfileSet { profile, values } => {
+                vec![("name", json!(profile)), ("profile", json!(values))]
+            }
+            Self::ProfileRemove { profile } => vec![("name", json!(profile))],
+            Self::RuleCreateReplicated {
+                rule,
+                root,
+                bucket_type,
+                class,
+            } => {
+                let mut arguments = vec![
+                    ("name", json!(rule)),
+                    ("root", json!(root)),
+                    ("type", json!(bucket_type)),
+                ];
+                arguments.extend(class.as_ref().map(|class| ("class", json!(class))));
+                arguments
+            }
+            Self::RuleCreateErasure { rule, profile } => {
+                vec![("name", json!(rule)), ("profile", json!(profile))]
+            }
+            Self::RuleRemove { rule } => vec![("name", json!(rule))],
         }
     }
 }
@@ -295,9 +401,21 @@ impl PoolCreate {
         let mut arguments = vec![
             ("pool", json!(self.pool)),
             ("pg_num", json!(self.pg_num)),
-            ("pool_type", json!("replicated")),
+            (
+                "pool_type",
+                json!(if self.profile.is_some() {
+                    "erasure"
+                } else {
+                    "replicated"
+                }),
+            ),
         ];
         let optional = [
+            (
+                "erasure_code_profile",
+                self.profile.as_deref().map(Value::from),
+            ),
+            ("rule", self.rule.as_deref().map(Value::from)),
             ("size", self.size.map(Value::from)),
             (
                 "autoscale_mode",
@@ -352,6 +470,8 @@ mod tests {
             bulk: Some(true),
             target_size_bytes: None,
             target_size_ratio: Some(1.0),
+            profile: None,
+            rule: None,
         })
     }
 
@@ -368,6 +488,20 @@ mod tests {
             value: "5".into(),
         };
         assert_eq!(quota.to_json()["val"], json!("5"));
+    }
+
+    /// The encoded map has no format, and an epoch is a number.
+    #[test]
+    fn an_encoded_map_of_an_epoch() {
+        let newest = MonCommand::OsdGetMap { epoch: None };
+        assert_eq!(newest.to_json().to_string(), r#"{"prefix":"osd getmap"}"#);
+        let epoch = Some(Epoch(7));
+        let old = MonCommand::OsdGetMap { epoch };
+        assert_eq!(
+            old.to_json().to_string(),
+            r#"{"epoch":7,"prefix":"osd getmap"}"#
+        );
+        assert_eq!(old.to_line(), "ceph osd getmap 7");
     }
 
     /// What is printed can be pasted into a shell.

@@ -1,11 +1,23 @@
 //! The OSD map as this program needs it: one model, whatever it was decoded from.
+//!
+//! [`binary`] reads what `osd getmap` gives, [`json`] what `osd dump` gives. The first is the
+//! way on a running cluster: a dump costs the monitors up to a minute of their time.
 
+pub mod binary;
 pub mod json;
+mod names;
+mod pool;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::types::{CreateTime, Epoch, Fsid, PoolId, PoolIdentity, PoolName, Release};
+use jiff::Timestamp;
+
+pub use self::names::{OPTIONS, OptionType, PoolOption, pool_option};
+pub use self::pool::{
+    CacheMode, HitSet, OptionValue, PlacementGroups, Pool, PoolKind, Snapshots, Tiering,
+};
+use super::types::{Epoch, Fsid, PoolId, PoolIdentity, PoolName, Release};
 
 /// A cluster's OSD map at an epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,116 +26,70 @@ pub struct OsdMap {
     pub fsid: Fsid,
     /// The map's version.
     pub epoch: Epoch,
+    /// When the cluster's first map was made; 1970 where a recorded map does not tell.
+    pub created: Timestamp,
+    /// When this version was made; 1970 where a recorded map does not tell.
+    pub modified: Timestamp,
     /// The cluster's flags, such as `noautoscale`.
     pub flags: BTreeSet<String>,
+    /// When OSDs count as full.
+    pub ratios: FullRatios,
     /// The oldest release an OSD may have; `None` for a name this program does not know.
     pub require_osd_release: Option<Release>,
     /// The name as it stands in the map.
     pub require_osd_release_name: String,
-    /// Whether stretch mode is on: then size, `min_size` and rule are the monitors'.
-    pub stretch_mode: bool,
+    /// A cluster over two sites: where it is on, size, `min_size` and rule are the monitors'.
+    pub stretch_mode: StretchMode,
     /// The pools by ID. Behind `Arc`, since most stay the same from one epoch to the next.
     pub pools: BTreeMap<PoolId, Arc<Pool>>,
+    /// The OSDs that exist, by number.
+    pub osds: BTreeMap<i32, Osd>,
+    /// Keys and values of each erasure-code profile.
+    pub erasure_code_profiles: BTreeMap<String, BTreeMap<String, String>>,
 }
 
-/// One pool of the map.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pool {
-    /// Its number.
-    pub id: PoolId,
-    /// Its name at this epoch.
-    pub name: PoolName,
-    /// When it was created.
-    pub create_time: CreateTime,
-    /// The epoch that changed it last.
-    pub last_change: Epoch,
-    /// How it keeps data.
-    pub kind: PoolKind,
-    /// Copies, or k+m.
-    pub size: i64,
-    /// Copies that must be there for I/O.
-    pub min_size: i64,
-    /// Placement groups there are, and what they are on their way to.
-    pub placement_groups: PlacementGroups,
-    /// `on`, `off` or `warn`.
-    pub autoscale_mode: String,
-    /// The number of its CRUSH rule.
-    pub crush_rule: i64,
-    /// Bytes; 0 is no quota.
-    pub quota_max_bytes: i64,
-    /// Objects; 0 is no quota.
-    pub quota_max_objects: i64,
-    /// All flags by name, the user's and the cluster's own.
-    pub flags: BTreeSet<String>,
-    /// What is set of the optional variables; absent is Ceph's default.
-    pub options: BTreeMap<String, OptionValue>,
-    /// Keys and values of each enabled application.
-    pub applications: BTreeMap<String, BTreeMap<String, String>>,
-    /// The profile's name; empty for a replicated pool.
-    pub erasure_code_profile: String,
+/// Parts of an OSD's room from which on it counts as full.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FullRatios {
+    /// `mon_osd_nearfull_ratio`: a warning.
+    pub nearfull: f32,
+    /// `mon_osd_backfillfull_ratio`: no data moves there any more.
+    pub backfillfull: f32,
+    /// `mon_osd_full_ratio`: writes stop.
+    pub full: f32,
 }
 
-/// Actual numbers and targets. The monitors set the targets at once, the manager follows.
+/// How it stands with stretch mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PlacementGroups {
-    /// `pg_num` now.
-    pub pg_num: i64,
-    /// What `pg_num` is about to be.
-    pub pg_num_pending: i64,
-    /// What `pool set pg_num` asked for.
-    pub pg_num_target: i64,
-    /// `pgp_num` now.
-    pub pgp_num: i64,
-    /// What it is on its way to.
-    pub pgp_num_target: i64,
+pub struct StretchMode {
+    /// Whether it is on.
+    pub enabled: bool,
+    /// How many sites there are.
+    pub bucket_count: u32,
+    /// Sites that are up while one is lost; 0 while none is.
+    pub degraded: u32,
+    /// Not 0 while a lost site comes back.
+    pub recovering: u32,
+    /// The type of the CRUSH buckets that are the sites.
+    pub bucket: i32,
 }
 
-impl PlacementGroups {
-    /// Whether all numbers have reached their targets.
-    ///
-    /// `pgp_num` never exceeds `pg_num`, though its target can: it was set apart by somebody, and
-    /// `pg_num` went below it later.
-    pub const fn settled(&self) -> bool {
-        let pgp_target = if self.pgp_num_target < self.pg_num_target {
-            self.pgp_num_target
-        } else {
-            self.pg_num_target
-        };
-        self.pg_num == self.pg_num_target
-            && self.pg_num_pending == self.pg_num_target
-            && self.pgp_num == pgp_target
-    }
-}
-
-/// How a pool keeps data.
+/// One OSD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PoolKind {
-    /// Copies.
-    Replicated,
-    /// Chunks.
-    Erasure,
+pub struct Osd {
+    /// Whether it is running.
+    pub up: bool,
+    /// Its share of data, of 65536: 0 is `out`.
+    pub weight: u32,
 }
 
-/// A value in a pool's `options`.
-#[derive(Clone, Debug, PartialEq)]
-pub enum OptionValue {
-    /// A whole number.
-    Integer(i64),
-    /// A floating-point number; Ceph keeps some in 32 bits.
-    Double(f64),
-    /// A word.
-    Text(String),
-}
+impl Osd {
+    /// The weight of an OSD that gets its full share.
+    pub const FULL_WEIGHT: u32 = 0x1_0000;
 
-impl Pool {
-    /// Whether the flag of this name is set.
-    pub fn has_flag(&self, name: &str) -> bool {
-        self.flags.contains(name)
-    }
-
-    /// Whether not all of its placement groups have been created on an OSD yet.
-    pub fn is_creating(&self) -> bool {
-        self.has_flag("creating")
+    /// Whether it holds data, or would if it ran.
+    pub const fn is_in(&self) -> bool {
+        self.weight > 0
     }
 }
 

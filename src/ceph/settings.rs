@@ -5,11 +5,17 @@
 //! Sources of the facts: Ceph's `OSDMonitor.cc` (`prepare_command_pool_set`) and
 //! `osd_types.cc` (`pg_pool_t::dump`), checked on running monitors.
 
+mod kind;
+mod table;
+
 use std::fmt;
 
+pub use self::kind::{Kind, nearest};
+pub use self::table::*;
 use super::command::MonCommand;
+pub use super::osd_map::PoolKind;
 use super::osd_map::{OptionValue, Pool};
-use super::types::PoolName;
+use super::types::{PoolName, Release};
 
 /// One row: a pool variable.
 #[derive(Debug)]
@@ -28,19 +34,23 @@ pub struct Setting {
     pub removal: Removal,
     /// The flag that makes monitors refuse to change it.
     pub locked_by: Option<&'static str>,
+    /// The first release whose monitors know it.
+    pub since: Release,
+    /// The kind of pool that can have it; `None` is any.
+    pub only: Option<PoolKind>,
+    /// What a careless value of it can cost.
+    pub danger: Danger,
+    /// What it does, as a sentence for users, with its unit.
+    pub meaning: &'static str,
 }
 
-/// What values a setting takes.
+/// What a careless value of a setting can cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A whole number.
-    Integer,
-    /// A decimal number, kept by Ceph in 32 or 64 bits.
-    Double,
-    /// One of a few words.
-    Word,
-    /// A flag of the pool.
-    Flag,
+pub enum Danger {
+    /// Nothing that setting it back would not mend.
+    Mild,
+    /// It can stop the pool's clients or is not for production: a grant has to name it.
+    Grave,
 }
 
 /// Where the OSD map shows a setting.
@@ -50,6 +60,8 @@ pub enum Shown {
     Field(fn(&Pool) -> Value),
     /// `options{}`, absent when unset.
     Option(&'static str),
+    /// `options{}`, as a number that stands for a word.
+    Numbered(&'static str, &'static [(&'static str, i64)]),
     /// `flags_names`.
     Flag(&'static str),
 }
@@ -70,6 +82,8 @@ pub enum Removal {
     Unset(&'static str),
     /// It stays as it is and is no longer looked after: Ceph has no unset for it.
     Released,
+    /// The same, and it cannot be turned off at all: Ceph has no way back.
+    Irreversible,
 }
 
 /// A setting's value.
@@ -135,6 +149,16 @@ impl Setting {
                 OptionValue::Double(number) => Value::Double(*number),
                 OptionValue::Text(text) => Value::Word(text.clone()),
             }),
+            Shown::Numbered(name, words) => match pool.options.get(name)? {
+                OptionValue::Integer(number) => {
+                    let word = words.iter().find(|(_, known)| known == number);
+                    Some(word.map_or(Value::Integer(*number), |(word, _)| {
+                        Value::Word((*word).to_owned())
+                    }))
+                }
+                OptionValue::Double(number) => Some(Value::Double(*number)),
+                OptionValue::Text(text) => Some(Value::Word(text.clone())),
+            },
         }
     }
 
@@ -157,9 +181,9 @@ impl Setting {
             (Removal::Unset(_), Value::Integer(0) | Value::Flag(false)) => true,
             (Removal::Unset(_), Value::Double(number)) => *number == 0.0,
             (Removal::Unset(word), Value::Word(value)) => word == value,
-            (Removal::Released, _) | (Removal::Unset(_), Value::Integer(_) | Value::Flag(_)) => {
-                false
-            }
+            (Removal::Irreversible, Value::Flag(on)) => !on,
+            (Removal::Released | Removal::Irreversible, _)
+            | (Removal::Unset(_), Value::Integer(_) | Value::Flag(_)) => false,
         }
     }
 
@@ -172,8 +196,20 @@ impl Setting {
     pub fn unset(&self, pool: &PoolName) -> Option<MonCommand> {
         match self.removal {
             Removal::Unset(value) => Some(self.command(pool, value.to_owned())),
-            Removal::Released => None,
+            Removal::Released | Removal::Irreversible => None,
         }
+    }
+
+    /// Whether a pool of this kind can have it.
+    pub fn fits(&self, kind: PoolKind) -> bool {
+        self.only.is_none_or(|only| only == kind)
+    }
+
+    /// The name under `spec.parameters`, where it has no field of its own.
+    pub fn parameter(&self) -> Option<&'static str> {
+        self.field
+            .starts_with("parameters[")
+            .then_some(self.variable)
     }
 
     /// What a person reads: the value, or `not set`.
@@ -198,168 +234,6 @@ impl Setting {
     }
 }
 
-/// The flag by which monitors refuse changes of size and `min_size`.
-pub const NO_SIZE_CHANGE: &str = "nosizechange";
-/// The flag by which they refuse changes of the placement groups.
-pub const NO_PG_CHANGE: &str = "nopgchange";
-/// The flag by which they refuse to remove the pool.
-pub const NO_DELETE: &str = "nodelete";
-
-const fn field(
-    field: &'static str,
-    variable: &'static str,
-    kind: Kind,
-    read: fn(&Pool) -> Value,
-    locked_by: Option<&'static str>,
-) -> Setting {
-    Setting {
-        field,
-        variable,
-        kind,
-        shown: Shown::Field(read),
-        form: Form::PoolSet,
-        removal: Removal::Released,
-        locked_by,
-    }
-}
-
-const fn option(field: &'static str, variable: &'static str, kind: Kind) -> Setting {
-    Setting {
-        field,
-        variable,
-        kind,
-        shown: Shown::Option(variable),
-        form: Form::PoolSet,
-        removal: Removal::Unset("0"),
-        locked_by: None,
-    }
-}
-
-const fn flag(field: &'static str, variable: &'static str) -> Setting {
-    Setting {
-        field,
-        variable,
-        kind: Kind::Flag,
-        shown: Shown::Flag(variable),
-        form: Form::PoolSet,
-        removal: Removal::Unset("false"),
-        locked_by: None,
-    }
-}
-
-const fn quota(field: &'static str, variable: &'static str, read: fn(&Pool) -> Value) -> Setting {
-    Setting {
-        field,
-        variable,
-        kind: Kind::Integer,
-        shown: Shown::Field(read),
-        form: Form::Quota,
-        removal: Removal::Unset("0"),
-        locked_by: None,
-    }
-}
-
-/// `size`: setting it makes the monitors choose `min_size` anew.
-pub static SIZE: Setting = field(
-    "size",
-    "size",
-    Kind::Integer,
-    |pool| Value::Integer(pool.size),
-    Some(NO_SIZE_CHANGE),
-);
-/// `min_size`: refused when above `size`.
-pub static MIN_SIZE: Setting = field(
-    "minSize",
-    "min_size",
-    Kind::Integer,
-    |pool| Value::Integer(pool.min_size),
-    Some(NO_SIZE_CHANGE),
-);
-/// `pg_autoscale_mode`.
-pub static AUTOSCALE_MODE: Setting = field(
-    "placementGroups.autoscale",
-    "pg_autoscale_mode",
-    Kind::Word,
-    |pool| Value::Word(pool.autoscale_mode.clone()),
-    None,
-);
-/// `pg_num`: only the target is set and compared, the manager walks there.
-pub static PG_NUM: Setting = field(
-    "placementGroups.count",
-    "pg_num",
-    Kind::Integer,
-    |pool| Value::Integer(pool.placement_groups.pg_num_target),
-    Some(NO_PG_CHANGE),
-);
-/// `pgp_num`: follows `pg_num` unless somebody has set it apart.
-pub static PGP_NUM: Setting = field(
-    "placementGroups.count",
-    "pgp_num",
-    Kind::Integer,
-    |pool| Value::Integer(pool.placement_groups.pgp_num_target),
-    Some(NO_PG_CHANGE),
-);
-/// `pg_num_min`: refused when above the target of `pg_num`.
-pub static PG_NUM_MIN: Setting = option("placementGroups.min", "pg_num_min", Kind::Integer);
-/// `pg_num_max`: refused when below the target of `pg_num`.
-pub static PG_NUM_MAX: Setting = option("placementGroups.max", "pg_num_max", Kind::Integer);
-/// `pg_autoscale_bias`.
-pub static BIAS: Setting = option("placementGroups.bias", "pg_autoscale_bias", Kind::Double);
-/// `target_size_bytes`.
-pub static TARGET_SIZE_BYTES: Setting = option(
-    "placementGroups.targetSizeBytes",
-    "target_size_bytes",
-    Kind::Integer,
-);
-/// `target_size_ratio`.
-pub static TARGET_SIZE_RATIO: Setting = option(
-    "placementGroups.targetSizeRatio",
-    "target_size_ratio",
-    Kind::Double,
-);
-/// `bulk`.
-pub static BULK: Setting = flag("placementGroups.bulk", "bulk");
-/// `max_bytes`.
-pub static QUOTA_BYTES: Setting = quota("quota.maxBytes", "max_bytes", |pool| {
-    Value::Integer(pool.quota_max_bytes)
-});
-/// `max_objects`.
-pub static QUOTA_OBJECTS: Setting = quota("quota.maxObjects", "max_objects", |pool| {
-    Value::Integer(pool.quota_max_objects)
-});
-/// `noscrub`.
-pub static NO_SCRUB_FLAG: Setting = flag("flags.noScrub", "noscrub");
-/// `nodeep-scrub`.
-pub static NO_DEEP_SCRUB_FLAG: Setting = flag("flags.noDeepScrub", "nodeep-scrub");
-/// `nosizechange`.
-pub static NO_SIZE_CHANGE_FLAG: Setting = flag("flags.noSizeChange", NO_SIZE_CHANGE);
-/// `nopgchange`.
-pub static NO_PG_CHANGE_FLAG: Setting = flag("flags.noPgChange", NO_PG_CHANGE);
-/// `nodelete`.
-pub static NO_DELETE_FLAG: Setting = flag("flags.noDelete", NO_DELETE);
-
-/// All rows, in the order in which plans name them.
-pub static SETTINGS: [&Setting; 18] = [
-    &SIZE,
-    &MIN_SIZE,
-    &AUTOSCALE_MODE,
-    &PG_NUM,
-    &PGP_NUM,
-    &PG_NUM_MIN,
-    &PG_NUM_MAX,
-    &BIAS,
-    &TARGET_SIZE_BYTES,
-    &TARGET_SIZE_RATIO,
-    &BULK,
-    &QUOTA_BYTES,
-    &QUOTA_OBJECTS,
-    &NO_SCRUB_FLAG,
-    &NO_DEEP_SCRUB_FLAG,
-    &NO_SIZE_CHANGE_FLAG,
-    &NO_PG_CHANGE_FLAG,
-    &NO_DELETE_FLAG,
-];
-
 /// The rows of a field: two for `placementGroups.count`, which is `pg_num` and `pgp_num`.
 pub fn of_field(field: &str) -> impl Iterator<Item = &'static Setting> {
     SETTINGS.into_iter().filter(move |row| row.field == field)
@@ -368,6 +242,27 @@ pub fn of_field(field: &str) -> impl Iterator<Item = &'static Setting> {
 /// The row of a variable.
 pub fn of_variable(variable: &str) -> Option<&'static Setting> {
     SETTINGS.into_iter().find(|row| row.variable == variable)
+}
+
+/// Where a row stands in the table.
+pub fn place(setting: &Setting) -> usize {
+    SETTINGS
+        .iter()
+        .position(|row| row.variable == setting.variable)
+        .unwrap_or(SETTINGS.len())
+}
+
+/// The rows that have no field of their own and are reached by `spec.parameters`.
+pub fn parameters() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.into_iter().filter(|row| row.parameter().is_some())
+}
+
+/// Why `osd pool set` knows a variable and this program does not set it; `None` for any other name.
+pub fn not_set(variable: &str) -> Option<&'static str> {
+    let (_, why) = NOT_SET
+        .iter()
+        .find(|(variables, _)| variables.contains(&variable))?;
+    Some(why)
 }
 
 #[cfg(test)]

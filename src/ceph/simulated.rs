@@ -16,6 +16,7 @@
 mod applications;
 pub mod client;
 mod create;
+mod crush;
 pub mod dump;
 mod numbers;
 mod pending;
@@ -27,11 +28,13 @@ mod variables;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use self::pending::{Changes, Pending};
 use super::client::Reply;
 use super::command::MonCommand;
 use super::crush_map::CrushMap;
-use super::osd_map::{OsdMap, Pool};
+use super::osd_map::{FullRatios, Osd, OsdMap, Pool, StretchMode};
 use super::types::{CreateTime, Epoch, Fsid, PoolId, PoolName, Release};
 use super::view::ClusterView;
 
@@ -86,20 +89,31 @@ pub struct SimulatedCluster {
 impl SimulatedCluster {
     /// An empty cluster of Ceph 18 at epoch 1, with the rule `replicated_rule`.
     pub fn new(fsid: &Fsid, osds: i64) -> Self {
+        let osd = Osd {
+            up: true,
+            weight: Osd::FULL_WEIGHT,
+        };
         let map = OsdMap {
             fsid: fsid.clone(),
             epoch: Epoch(1),
+            created: Timestamp::UNIX_EPOCH,
+            modified: Timestamp::UNIX_EPOCH,
             flags: BTreeSet::from(
                 ["sortbitwise", "recovery_deletes", "purged_snapdirs"].map(str::to_owned),
             ),
+            ratios: FullRatios {
+                nearfull: 0.85,
+                backfillfull: 0.9,
+                full: 0.95,
+            },
             require_osd_release: Some(Release::Reef),
             require_osd_release_name: Release::Reef.name().to_owned(),
-            stretch_mode: false,
+            stretch_mode: StretchMode::default(),
             pools: BTreeMap::new(),
+            osds: crush::numbers(osds).map(|number| (number, osd)).collect(),
+            erasure_code_profiles: BTreeMap::new(),
         };
-        let crush = CrushMap {
-            rules: BTreeMap::from([(0, "replicated_rule".to_owned())]),
-        };
+        let crush = crush::flat(osds);
         Self {
             osds: Some(osds),
             ..Self::from_view(&ClusterView::new(map, crush))
@@ -177,7 +191,7 @@ impl SimulatedCluster {
             .keys()
             .next_back()
             .map_or(0, |last| last + 1);
-        self.crush.rules.insert(number, name.to_owned());
+        self.crush.rules.insert(number, crush::rule(name));
         self.next_epoch();
         number
     }

@@ -70,9 +70,7 @@ impl ClusterView {
     /// The name of a pool's CRUSH rule, or its number where the map has no such rule.
     pub fn rule_name(&self, pool: &Pool) -> String {
         self.crush
-            .rules
-            .get(&pool.crush_rule)
-            .cloned()
-            .unwrap_or_else(|| pool.crush_rule.to_string())
+            .rule_name(pool.crush_rule)
+            .map_or_else(|| pool.crush_rule.to_string(), str::to_owned)
     }
 }

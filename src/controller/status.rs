@@ -348,7 +348,7 @@ pub fn observe(pool: &Pool, rule: &str) -> ObservedPool {
             .iter()
             .filter_map(|setting| match setting.shown {
                 Shown::Flag(flag) if pool.has_flag(flag) => Some(flag.to_owned()),
-                Shown::Flag(_) | Shown::Field(_) | Shown::Option(_) => None,
+                Shown::Flag(_) | Shown::Field(_) | Shown::Option(_) | Shown::Numbered(..) => None,
             })
             .collect(),
     }

@@ -116,7 +116,8 @@ fn concerns(pool: &CephPool, old: &ClusterView, new: &ClusterView) -> bool {
     let nonce = status
         .and_then(|status| status.request.as_ref())
         .and_then(|request| request.nonce.as_deref());
-    let rule_moved = old.crush() != new.crush();
+    // Not the weights in the tree, which are of no use to any plan.
+    let rule_moved = old.crush().rules != new.crush().rules;
     let under_way = nonce.is_some_and(|nonce| {
         let private = name.while_creating(nonce);
         old.pool_named(&private) != new.pool_named(&private)

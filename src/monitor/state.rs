@@ -46,6 +46,8 @@ pub(super) struct State {
     behind: Option<(Epoch, Instant)>,
     lost: Option<(ClientError, Instant)>,
     unreadable: Option<String>,
+    /// Why the map was last read as JSON, where it was.
+    pub(super) by_json: Option<String>,
     other: Option<Fsid>,
     polls: VecDeque<Duration>,
     /// Epochs that are waited for, and by how many.
@@ -74,6 +76,7 @@ impl State {
             behind: None,
             lost: None,
             unreadable: None,
+            by_json: None,
             other: None,
             polls: VecDeque::with_capacity(REMEMBERED_POLLS),
             awaited: BTreeMap::new(),

@@ -130,23 +130,51 @@ async fn wait_for_reason(shared: &Shared) {
     }
 }
 
-/// Reads the two maps, the CRUSH map last: it may be newer than the OSD map by a change made
-/// in between, never older. That change moves the epoch, so it is read again soon.
+/// Reads the map, with the CRUSH map in it, as Ceph encodes it; as JSON only where that cannot
+/// be decoded.
 async fn read_once(shared: &Shared) -> Result<ClusterView, ReadOutcome> {
+    let map = body(shared, &MonCommand::OsdGetMap { epoch: None }).await?;
+    let decoded = decode(move || osd_map::binary::decode(&map).map_err(|error| sentence(&error)));
+    match decoded.await {
+        Ok((osd, crush)) => {
+            shared.state().by_json = None;
+            Ok(ClusterView::new(osd, crush))
+        }
+        Err(error) => by_json(shared, error).await,
+    }
+}
+
+/// The way that is left, which costs the monitors of a large cluster dear. The CRUSH map is read
+/// last: it may be newer than the OSD map by a change made in between, never older. That change
+/// moves the epoch, so it is read again soon.
+async fn by_json(shared: &Shared, error: String) -> Result<ClusterView, ReadOutcome> {
+    if shared.state().by_json.as_ref() != Some(&error) {
+        tracing::warn!(
+            fsid = %shared.client.fsid(),
+            %error,
+            "the encoded OSD map cannot be decoded; it is read as JSON, which costs the monitors more"
+        );
+    }
     let osd = body(shared, &MonCommand::OsdDump).await?;
     let crush = body(shared, &MonCommand::CrushDump).await?;
-    // Megabytes of JSON: not on the threads that serve everybody.
-    let decoded = tokio::task::spawn_blocking(move || {
+    let decoded = decode(move || {
         let osd = osd_map::json::decode(&osd).map_err(|error| sentence(&error))?;
-        let crush = crush_map::decode(&crush)
+        let crush = crush_map::json::decode(&crush)
             .map_err(|error| format!("osd crush dump is not valid JSON: {error}"))?;
         Ok(ClusterView::new(osd, crush))
     })
     .await;
-    match decoded {
-        Ok(view) => view.map_err(ReadOutcome::Undecodable),
-        Err(error) => Err(ReadOutcome::Undecodable(error.to_string())),
-    }
+    let decoded = decoded.map_err(|also| ReadOutcome::Undecodable(format!("{error}; {also}")));
+    shared.state().by_json = Some(error);
+    decoded
+}
+
+/// Megabytes: not on the threads that serve everybody.
+async fn decode<T: Send + 'static>(
+    decode: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let decoded = tokio::task::spawn_blocking(decode).await;
+    decoded.unwrap_or_else(|error| Err(error.to_string()))
 }
 
 async fn body(shared: &Shared, command: &MonCommand) -> Result<Vec<u8>, ReadOutcome> {

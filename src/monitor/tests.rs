@@ -1,129 +1,17 @@
 //! The monitor on a cluster that does as the test says, with the clock stopped: time passes
 //! only where everybody waits for it.
 
-use async_trait::async_trait;
+mod fake;
+
 use tokio::time::{sleep, timeout};
 
+use self::fake::Fake;
 use super::*;
-use crate::ceph::client::Reply;
-use crate::ceph::contents::Contents;
-use crate::ceph::osd_map::{OsdMap, Pool};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(1);
 const MAX_AGE: Duration = Duration::from_secs(5);
 const FSID: &str = "11111111-2222-4333-8444-555555555555";
-
-#[derive(Debug)]
-struct Fake {
-    fsid: Fsid,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    epoch: u64,
-    answering: Fsid,
-    /// Answers nobody: calls end at their deadline.
-    frozen: bool,
-    /// Refuses every read of the map.
-    refuses: bool,
-    /// Gives JSON that is none.
-    garbled: bool,
-    read_takes: Duration,
-    poll_takes: Duration,
-    polls: usize,
-    reads: usize,
-}
-
-impl Fake {
-    fn new(epoch: u64) -> Arc<Self> {
-        Arc::new(Self {
-            fsid: Fsid::new(FSID),
-            inner: Mutex::new(Inner {
-                epoch,
-                answering: Fsid::new(FSID),
-                frozen: false,
-                refuses: false,
-                garbled: false,
-                read_takes: TICK,
-                poll_takes: Duration::ZERO,
-                polls: 0,
-                reads: 0,
-            }),
-        })
-    }
-
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().expect("the fake's lock")
-    }
-
-    /// The polls and the reads since the last look.
-    fn counts(&self) -> (usize, usize) {
-        let mut inner = self.inner();
-        (
-            std::mem::take(&mut inner.polls),
-            std::mem::take(&mut inner.reads),
-        )
-    }
-}
-
-#[async_trait]
-impl MonClient for Fake {
-    fn fsid(&self) -> &Fsid {
-        &self.fsid
-    }
-
-    async fn send(&self, command: &MonCommand, deadline: Duration) -> Result<Reply, ClientError> {
-        let (frozen, takes) = {
-            let mut inner = self.inner();
-            let takes = if *command == MonCommand::OsdStat {
-                inner.polls += 1;
-                inner.poll_takes
-            } else {
-                inner.reads += usize::from(*command == MonCommand::OsdDump);
-                inner.read_takes
-            };
-            (inner.frozen, takes)
-        };
-        if frozen {
-            sleep(deadline).await;
-            return Err(ClientError::TimedOut {
-                command: command.prefix(),
-                after: deadline,
-            });
-        }
-        sleep(takes).await;
-        let inner = self.inner();
-        let reply = |code: i32, body: String| Reply {
-            code,
-            text: "words".into(),
-            body: body.into(),
-        };
-        Ok(match command {
-            MonCommand::OsdStat => reply(0, format!(r#"{{"epoch":{},"num_osds":0}}"#, inner.epoch)),
-            _ if inner.refuses => reply(-13, String::new()),
-            MonCommand::OsdDump if inner.garbled => reply(0, "{\"a\": \"b\"c\"}".into()),
-            MonCommand::OsdDump => reply(
-                0,
-                format!(
-                    r#"{{"epoch":{},"fsid":"{}","pools":[]}}"#,
-                    inner.epoch, inner.answering
-                ),
-            ),
-            MonCommand::CrushDump => reply(0, r#"{"rules":[]}"#.into()),
-            other => panic!("a monitor sends no {other:?}"),
-        })
-    }
-
-    async fn send_alone(&self, command: &MonCommand, _: Duration) -> Result<Reply, ClientError> {
-        panic!("a monitor sends no {command:?}")
-    }
-
-    async fn contents(&self, pool: &Pool, _: &OsdMap, _: Duration) -> Contents {
-        panic!("a monitor does not look into {}", pool.name)
-    }
-}
 
 fn start(fake: &Arc<Fake>) -> (ClusterMonitor, CancellationToken) {
     let stop = CancellationToken::new();
@@ -304,8 +192,7 @@ async fn reads_the_epoch() {
 async fn reads_are_spaced() {
     let fake = Fake::new(100);
     let (monitor, _receiver, _stop) = started(&fake).await;
-    // The two parts of a read take 100 ms each.
-    fake.inner().read_takes = Duration::from_millis(100);
+    fake.inner().read_takes = Duration::from_millis(200);
     fake.inner().epoch = 101;
     sleep(2 * SECOND).await;
     fake.counts();
@@ -435,6 +322,30 @@ async fn unreadable_map() {
         (Some(9), Contact::Connected)
     );
     assert_eq!(usable(&monitor), Ok(9));
+}
+
+/// A map that only its JSON can be read of is read so, and it is told; as soon as the encoded one
+/// can be decoded, that is read again.
+#[tokio::test(start_paused = true)]
+async fn a_foreign_encoding_is_read_by_json() {
+    let fake = Fake::new(7);
+    let (monitor, mut receiver, _stop) = started(&fake).await;
+    assert_eq!(monitor.read_by_json(), None);
+    fake.inner().foreign = true;
+    fake.inner().epoch = 8;
+    let snapshot = woken(&mut receiver, 2 * SECOND).await;
+    assert_eq!(
+        (epoch(&snapshot), snapshot.contact),
+        (Some(8), Contact::Connected)
+    );
+    assert_eq!(usable(&monitor), Ok(8));
+    let why = monitor.read_by_json().expect("it is told");
+    assert!(why.contains("asks for a reader of version 9"), "{why}");
+    fake.inner().foreign = false;
+    fake.inner().epoch = 9;
+    let snapshot = woken(&mut receiver, 2 * SECOND).await;
+    assert_eq!(epoch(&snapshot), Some(9));
+    assert_eq!(monitor.read_by_json(), None);
 }
 
 /// A missing capability is tried again: giving it does not move the epoch.

@@ -51,10 +51,16 @@ pub enum Objection {
         /// This object's pool, where it is known.
         pool: Option<PoolId>,
     },
+    /// A profile or rule that is not one of those made here, whose names say what is in them.
+    #[error("{0} is not a profile or rule of ours")]
+    NotMade(String),
     /// A mark that would go over somebody else's, or a key that makes the map unreadable.
     #[error("key {0:?} may not be written")]
     Key(String),
 }
+
+/// How the names of the profiles and rules made here begin; a hash of what is in them follows.
+pub const MADE: &str = "poolwright-";
 
 /// Checks a round against the view it was made from and the pool the planner found.
 ///
@@ -159,7 +165,17 @@ pub fn check(
                 means_ours(name)?;
                 nobody_elses(step, name, wish, view)?;
             }
+            MonCommand::ProfileSet { profile: name, .. }
+            | MonCommand::ProfileRemove { profile: name }
+            | MonCommand::RuleCreateReplicated { rule: name, .. }
+            | MonCommand::RuleCreateErasure { rule: name, .. }
+            | MonCommand::RuleRemove { rule: name } => {
+                if !name.starts_with(MADE) {
+                    return Err(Objection::NotMade(name.clone()));
+                }
+            }
             MonCommand::OsdStat
+            | MonCommand::OsdGetMap { .. }
             | MonCommand::OsdDump
             | MonCommand::CrushDump
             | MonCommand::Version => {}

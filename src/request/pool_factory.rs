@@ -164,6 +164,8 @@ fn create(wish: &Wish) -> Next {
             Some(Value::Double(ratio)) if *ratio > 0.0 => Some(*ratio),
             _ => None,
         },
+        profile: None,
+        rule: None,
     });
     Next {
         round: Round {

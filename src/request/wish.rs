@@ -12,8 +12,8 @@ use super::token::{Answer, AskedToken, Confirmations, Danger, UsedToken};
 use crate::api::conditions::Reason;
 use crate::api::quantity::{Decimal, Quantity};
 use crate::api::v1alpha1::{
-    ANNOTATION_CONFIRM, AdoptionPolicy, AutoscaleMode, CephPoolSpec, DeletionPolicy, Management,
-    PoolType,
+    ANNOTATION_CONFIRM, AdoptionPolicy, AutoscaleMode, CephPoolSpec, CompressionAlgorithm,
+    CompressionMode, DeletionPolicy, Management, PoolType,
 };
 use crate::ceph::settings::{self, Setting, Value};
 use crate::ceph::types::{PoolIdentity, PoolName};
@@ -296,14 +296,46 @@ fn asked(spec: &CephPoolSpec) -> Result<Vec<Asked>, Vec<Refusal>> {
             quota.max_objects.map(Value::Integer),
         );
     }
+    if let Some(compression) = &spec.compression {
+        let word = |word: &'static str| Value::Word(word.to_owned());
+        asked.add(
+            &settings::COMPRESSION_MODE,
+            compression.mode.map(|mode| word(compression_mode(mode))),
+        );
+        asked.add(
+            &settings::COMPRESSION_ALGORITHM,
+            compression
+                .algorithm
+                .map(|algorithm| word(compression_algorithm(algorithm))),
+        );
+        asked.decimal(
+            &settings::COMPRESSION_REQUIRED_RATIO,
+            compression.required_ratio.as_ref(),
+        );
+        asked.bytes(
+            &settings::COMPRESSION_MIN_BLOB_SIZE,
+            compression.min_blob_size.as_ref(),
+        );
+        asked.bytes(
+            &settings::COMPRESSION_MAX_BLOB_SIZE,
+            compression.max_blob_size.as_ref(),
+        );
+    }
+    for (name, value) in &spec.parameters {
+        asked.parameter(name, &value.0);
+    }
     if let Some(flags) = &spec.flags {
         asked.flag(&settings::NO_SCRUB_FLAG, flags.no_scrub);
         asked.flag(&settings::NO_DEEP_SCRUB_FLAG, flags.no_deep_scrub);
+        asked.flag(&settings::FAST_READ, flags.fast_read);
         asked.flag(&settings::NO_SIZE_CHANGE_FLAG, flags.no_size_change);
         asked.flag(&settings::NO_PG_CHANGE_FLAG, flags.no_pg_change);
         asked.flag(&settings::NO_DELETE_FLAG, flags.no_delete);
     }
     if asked.wrong.is_empty() {
+        asked
+            .settings
+            .sort_by_key(|asked| settings::place(asked.setting));
         Ok(asked.settings)
     } else {
         Err(asked.wrong)
@@ -347,12 +379,66 @@ impl Asking {
         }
     }
 
+    /// A variable by its own name, which the API server has judged by the same table.
+    fn parameter(&mut self, name: &str, text: &str) {
+        let row = settings::parameters().find(|row| row.variable == name);
+        let message = match row {
+            Some(row) => match row.kind.parse(text) {
+                Some(value) => return self.add(row, Some(value)),
+                None => format!("{name} takes {}, not {text:?}", row.kind),
+            },
+            None => unknown_parameter(name),
+        };
+        let field = row.map_or("parameters", |row| row.field);
+        self.wrong
+            .push(Refusal::new(Reason::InvalidSpec, Some(field), message));
+    }
+
     fn unreadable(&mut self, setting: &Setting, text: &str) {
         self.wrong.push(Refusal::new(
             Reason::InvalidSpec,
             Some(setting.field),
             format!("{text:?} is not a number that {} can have", setting.field),
         ));
+    }
+}
+
+/// Why there is no such parameter, and which one may be meant.
+fn unknown_parameter(name: &str) -> String {
+    if let Some(why) = settings::not_set(name) {
+        return format!("{name} is not set by Poolwright: {why}");
+    }
+    if let Some(row) = settings::of_variable(name) {
+        return format!(
+            "{name} is set by spec.{}, not by spec.parameters",
+            row.field
+        );
+    }
+    let known = settings::parameters().map(|row| row.variable);
+    match settings::nearest(name, known) {
+        Some(near) => format!("there is no parameter {name}; perhaps {near} is meant"),
+        None => format!("there is no parameter {name}; docs/settings.md lists them"),
+    }
+}
+
+/// What Ceph calls a compression mode.
+const fn compression_mode(mode: CompressionMode) -> &'static str {
+    match mode {
+        CompressionMode::None => "none",
+        CompressionMode::Passive => "passive",
+        CompressionMode::Aggressive => "aggressive",
+        CompressionMode::Force => "force",
+    }
+}
+
+/// What Ceph calls an algorithm.
+const fn compression_algorithm(algorithm: CompressionAlgorithm) -> &'static str {
+    match algorithm {
+        CompressionAlgorithm::Lz4 => "lz4",
+        CompressionAlgorithm::Snappy => "snappy",
+        CompressionAlgorithm::Zlib => "zlib",
+        CompressionAlgorithm::Zstd => "zstd",
+        CompressionAlgorithm::None => "none",
     }
 }
 
@@ -367,7 +453,6 @@ const fn autoscale_word(mode: AutoscaleMode) -> &'static str {
 
 /// The fields that are in the schema and that this release does not keep.
 fn unsupported(spec: &CephPoolSpec) -> Vec<Refusal> {
-    let fast_read = spec.flags.as_ref().and_then(|flags| flags.fast_read);
     let found = [
         ("type", spec.pool_type == PoolType::ErasureCoded),
         (
@@ -375,9 +460,6 @@ fn unsupported(spec: &CephPoolSpec) -> Vec<Refusal> {
             spec.erasure_coded.is_some() && spec.pool_type != PoolType::ErasureCoded,
         ),
         ("crush", spec.crush.is_some()),
-        ("compression", spec.compression.is_some()),
-        ("flags.fastRead", fast_read.is_some()),
-        ("parameters", !spec.parameters.is_empty()),
     ];
     found
         .into_iter()

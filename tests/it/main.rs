@@ -52,6 +52,8 @@ mod real {
     mod leader;
     mod left;
     mod lifecycle;
+    mod maps;
+    mod matrix;
     mod monitor;
     mod noop;
     mod ownership;

@@ -2,52 +2,17 @@
 
 use serde_json::Value;
 
-use super::texts::{
-    VARIABLE, bytes, decimal, is_decimal, is_variable, is_word, size, size_or_zero, word,
-};
+use super::texts::{bytes, decimal, is_decimal, is_word, size, size_or_zero, word};
 use super::{Rule, has, int, keys, on, text, unless_both};
-use crate::api::quantity::parse_decimal;
 use crate::api::v1alpha1::RESERVED_KEY_PREFIX;
-
-/// Pool variables that have a field of their own, or are Ceph's own business.
-const OWN_FIELDS: [&str; 30] = [
-    "size",
-    "min_size",
-    "crush_rule",
-    "pg_num",
-    "pgp_num",
-    "pg_num_actual",
-    "pgp_num_actual",
-    "pg_autoscale_mode",
-    "pg_num_min",
-    "pg_num_max",
-    "pg_autoscale_bias",
-    "target_size_bytes",
-    "target_size_ratio",
-    "bulk",
-    "nodelete",
-    "nosizechange",
-    "nopgchange",
-    "noscrub",
-    "nodeep_scrub",
-    "fast_read",
-    "allow_ec_overwrites",
-    "allow_ec_optimizations",
-    "compression_mode",
-    "compression_algorithm",
-    "compression_required_ratio",
-    "compression_min_blob_size",
-    "compression_max_blob_size",
-    "max_bytes",
-    "max_objects",
-    "name",
-];
+use crate::ceph::settings::{self, PoolKind};
 
 /// Every rule.
 pub(super) fn rules() -> Vec<Rule> {
     let mut rules = placement();
     rules.extend(applications());
     rules.extend(options());
+    rules.extend(parameters());
     rules
 }
 
@@ -192,30 +157,52 @@ fn options() -> Vec<Rule> {
             },
         )
         .blames("minBlobSize"),
-        Rule::new(
-            "spec.parameters",
-            format!("self.all(key, size(key) <= 64 && key.matches('{VARIABLE}'))"),
-            "a parameter's name consists of 1 to 64 lower-case letters, digits and _",
-            |map| keys(map).all(|key| is_variable(key) && key.len() <= 64),
-        ),
-        Rule::new(
-            "spec.parameters",
-            format!("!self.exists(key, key in ['{}'])", OWN_FIELDS.join("', '")),
-            "what has a field of its own in the spec, such as size, pg_num or compression_mode, is set there and not in \
-             parameters",
-            |map| !keys(map).any(|key| OWN_FIELDS.contains(&key)),
-        ),
-        Rule::new(
-            "spec.parameters.{}",
-            "self.matches('^(-?[0-9]+([.][0-9]+)?|[A-Za-z][A-Za-z0-9_]*)$')",
-            "a parameter's value is a decimal number in quotes, such as \"86400\", or a word",
-            |value| value.as_str().is_some_and(is_number_or_word),
-        ),
     ]
 }
 
-/// Whether a text is a decimal number, perhaps negative, or a word that begins with a letter.
-fn is_number_or_word(text: &str) -> bool {
-    let number = parse_decimal(text.strip_prefix('-').unwrap_or(text)).is_some();
-    number || (text.starts_with(|c: char| c.is_ascii_alphabetic()) && is_word(text, "_"))
+/// The variables without a field of their own: a rule for each row of the settings table.
+fn parameters() -> Vec<Rule> {
+    let names: Vec<&str> = settings::parameters().map(|row| row.variable).collect();
+    let unknown = Rule::new(
+        "spec.parameters",
+        format!("self.all(key, key in ['{}'])", names.join("', '")),
+        format!(
+            "a parameter is one of {} (what has a field of its own in the spec is set there)",
+            names.join(", ")
+        ),
+        |map| keys(map).all(|key| settings::parameters().any(|row| row.variable == key)),
+    );
+    let values = settings::parameters().map(|row| {
+        let variable = row.variable;
+        Rule::new(
+            "spec.parameters",
+            format!(
+                "!('{variable}' in self) || ({})",
+                row.kind.cel(&format!("self['{variable}']"))
+            ),
+            format!("{variable} takes {}, in quotes", row.kind),
+            move |map| text(map, variable).is_none_or(|text| row.kind.parse(text).is_some()),
+        )
+    });
+    let kinds = settings::parameters().filter_map(|row| {
+        let only = match row.only? {
+            PoolKind::Replicated => "Replicated",
+            PoolKind::Erasure => "ErasureCoded",
+        };
+        let variable = row.variable;
+        let rule = Rule::new(
+            "spec",
+            format!("!has(self.parameters) || !('{variable}' in self.parameters) || self.type == '{only}'"),
+            format!("{variable} is for pools of type {only} only"),
+            move |spec| {
+                let there = spec.get("parameters").is_some_and(|map| has(map, variable));
+                !there || text(spec, "type") == Some(only)
+            },
+        );
+        Some(rule.blames("parameters"))
+    });
+    std::iter::once(unknown)
+        .chain(values)
+        .chain(kinds)
+        .collect()
 }

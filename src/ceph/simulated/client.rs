@@ -155,7 +155,7 @@ impl SimulatedClient {
 
     /// How many commands that change something were sent.
     pub fn writes(&self) -> u64 {
-        let reads = ["osd stat", "osd dump", "osd crush dump"];
+        let reads = ["osd stat", "osd getmap", "osd dump", "osd crush dump"];
         let commands = self.commands();
         let writes = commands
             .iter()

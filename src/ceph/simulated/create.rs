@@ -6,7 +6,7 @@ use super::CREATE_TIME_STEP;
 use super::pending::{Pending, dotted};
 use super::reply::{Accepted, Answer, EINVAL, ERANGE, Refusal, refuse};
 use crate::ceph::command::PoolCreate;
-use crate::ceph::osd_map::{OptionValue, PlacementGroups, Pool, PoolKind};
+use crate::ceph::osd_map::{OptionValue, PlacementGroups, Pool, PoolKind, Snapshots, Tiering};
 use crate::ceph::types::{CreateTime, Epoch, PoolId, Release};
 
 impl Pending<'_> {
@@ -81,8 +81,14 @@ impl Pending<'_> {
             quota_max_objects: 0,
             flags,
             options: options(create),
+            fast_read: false,
             applications: BTreeMap::new(),
             erasure_code_profile: String::new(),
+            stripe_width: 0,
+            expected_num_objects: 0,
+            peering_bucket_count: 0,
+            snapshots: Snapshots::default(),
+            tiering: Tiering::default(),
         })
     }
 

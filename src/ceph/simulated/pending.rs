@@ -9,7 +9,7 @@ use super::{MonitorConfig, SimulatedCluster, dump, numbers, variables};
 use crate::ceph::client::Reply;
 use crate::ceph::command::MonCommand;
 use crate::ceph::crush_map::CrushMap;
-use crate::ceph::osd_map::{OsdMap, Pool};
+use crate::ceph::osd_map::{OsdMap, Pool, binary};
 use crate::ceph::settings::NO_DELETE;
 use crate::ceph::types::{CreateTime, PoolId, PoolName, Release};
 
@@ -82,6 +82,9 @@ impl<'a> Pending<'a> {
     pub(super) fn answer(&mut self, command: &MonCommand) -> Reply {
         let answer = match command {
             MonCommand::OsdStat => return body(&dump::osd_stat(self.cluster)),
+            MonCommand::OsdGetMap { .. } => {
+                return reply(0, "", binary::encode(self.map(), self.crush()));
+            }
             MonCommand::OsdDump => return reply(0, "", dump::osd_dump_bytes(self.map())),
             MonCommand::CrushDump => return body(&dump::crush_dump(self.crush())),
             MonCommand::Version => return body(&dump::version(self.map())),
@@ -97,6 +100,11 @@ impl<'a> Pending<'a> {
             | MonCommand::ApplicationRemove { .. } => self.application(command),
             MonCommand::PoolRename { from, to } => self.rename(from, to),
             MonCommand::PoolRemove { pool } => self.remove(pool),
+            MonCommand::ProfileSet { .. }
+            | MonCommand::ProfileRemove { .. }
+            | MonCommand::RuleCreateReplicated { .. }
+            | MonCommand::RuleCreateErasure { .. }
+            | MonCommand::RuleRemove { .. } => refuse(EINVAL, "command not known"),
         };
         match answer {
             Ok(Accepted::Proposed(text)) => {

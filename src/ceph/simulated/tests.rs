@@ -32,6 +32,8 @@ pub(super) fn creation(name: &str) -> PoolCreate {
         bulk: None,
         target_size_bytes: None,
         target_size_ratio: None,
+        profile: None,
+        rule: None,
     }
 }
 
@@ -137,7 +139,7 @@ fn dump_round_trips() {
     assert_eq!(codes(&mut cluster, &commands), [0; 8]);
     assert_eq!(codes(&mut cluster, &[key("p", "rbd", "k", "a \"b\"")]), [0]);
     cluster.edit_map(|map| {
-        map.stretch_mode = true;
+        map.stretch_mode.enabled = true;
         map.flags.insert("noautoscale".into());
     });
     cluster.edit_pool("second", |pool| {
@@ -155,7 +157,7 @@ fn dump_round_trips() {
     let decoded = crate::ceph::osd_map::json::decode(dump.as_bytes());
     assert_eq!(decoded.ok().as_ref(), Some(cluster.map()));
     let crush = dump::crush_dump(cluster.crush()).to_string();
-    let decoded = crate::ceph::crush_map::decode(crush.as_bytes());
+    let decoded = crate::ceph::crush_map::json::decode(crush.as_bytes());
     assert_eq!(decoded.ok().as_ref(), Some(cluster.crush()));
 }
 

@@ -25,13 +25,10 @@ pub(super) fn set(
             "on" | "off" | "warn" => value.clone_into(&mut pool.autoscale_mode),
             _ => return refuse(EINVAL, format!("specified invalid mode {value}")),
         },
-        "crush_rule" => {
-            let mut rules = pending.crush().rules.iter();
-            match rules.find(|(_, name)| *name == value) {
-                Some((number, _)) => pool.crush_rule = *number,
-                None => return refuse(ENOENT, format!("crush rule {value} does not exist")),
-            }
-        }
+        "crush_rule" => match pending.crush().rule_named(value) {
+            Some(number) => pool.crush_rule = number,
+            None => return refuse(ENOENT, format!("crush rule {value} does not exist")),
+        },
         NO_DELETE
         | NO_PG_CHANGE
         | NO_SIZE_CHANGE
@@ -53,7 +50,7 @@ pub(super) fn set(
             if pool.kind == PoolKind::Replicated {
                 return refuse(EINVAL, "fast read is not supported in replication pool");
             }
-            boolean(value)?;
+            pool.fast_read = boolean(value)?;
         }
         "allow_ec_overwrites" => set_ec_overwrites(pool, value)?,
         _ if TIER_ONLY.contains(&variable) => return refuse(EACCES, "(13) Permission denied"),

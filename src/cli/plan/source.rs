@@ -10,11 +10,13 @@ use tokio::runtime::Builder;
 use crate::ceph::client::{ClientError, MonClient};
 use crate::ceph::command::MonCommand;
 use crate::ceph::crush_map::{self, CrushMap};
+use crate::ceph::encoding;
+use crate::ceph::osd_map::binary;
 use crate::ceph::osd_map::json::{self, DecodeError};
 use crate::ceph::rados::{ConnectOptions, Limits, RadosClient};
 use crate::ceph::view::ClusterView;
 
-/// How long each of the two reads may take: a dump of a large cluster takes a minute.
+/// How long the read may take: one over a slow line, of a large cluster.
 const READ_LIMIT: Duration = Duration::from_secs(120);
 /// How long saying good-bye may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
@@ -38,6 +40,11 @@ pub enum SourceError {
         /// Why not.
         source: DecodeError,
     },
+    /// The cluster's map is not one that this program reads.
+    #[error(
+        "the cluster's OSD map cannot be decoded; record it with ceph osd dump --format json and plan with --osd-map"
+    )]
+    Encoded(#[source] encoding::DecodeError),
     /// What was read is not a CRUSH map.
     #[error("{from} is not the JSON of a CRUSH map (ceph osd crush dump --format json)")]
     CrushMap {
@@ -117,9 +124,9 @@ pub(super) fn cluster(conf: &Path, user: &str) -> Result<ClusterView, SourceErro
             Ok(reply.body)
         };
         let view = async {
-            let dump = read(MonCommand::OsdDump).await?;
-            let rules = decode_crush(&read(MonCommand::CrushDump).await?, "osd crush dump")?;
-            decode(&dump, "osd dump", rules)
+            let map = read(MonCommand::OsdGetMap { epoch: None }).await?;
+            let (map, crush) = binary::decode(&map).map_err(SourceError::Encoded)?;
+            Ok(ClusterView::new(map, crush))
         }
         .await;
         client.close(CLOSE_LIMIT).await;
@@ -143,7 +150,7 @@ fn decode(dump: &[u8], from: &str, rules: CrushMap) -> Result<ClusterView, Sourc
 }
 
 fn decode_crush(dump: &[u8], from: &str) -> Result<CrushMap, SourceError> {
-    crush_map::decode(dump).map_err(|source| SourceError::CrushMap {
+    crush_map::json::decode(dump).map_err(|source| SourceError::CrushMap {
         from: from.to_owned(),
         source,
     })

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::ceph::crush_map::CrushMap;
-use crate::ceph::osd_map::{OsdMap, Pool, PoolKind};
+use crate::ceph::osd_map::{FullRatios, OsdMap, Pool, PoolKind, Snapshots, StretchMode, Tiering};
 use crate::ceph::types::{CreateTime, PoolId};
 
 const FSID: &str = "7f0e0000-0000-4000-8000-000000000001";
@@ -34,19 +34,30 @@ fn view(epoch: u64, names: &[&str]) -> ClusterView {
             quota_max_objects: 0,
             flags: BTreeSet::new(),
             options: std::collections::BTreeMap::new(),
+            fast_read: false,
             applications: std::collections::BTreeMap::new(),
             erasure_code_profile: String::new(),
+            stripe_width: 0,
+            expected_num_objects: 0,
+            peering_bucket_count: 0,
+            snapshots: Snapshots::default(),
+            tiering: Tiering::default(),
         };
         (pool.id, Arc::new(pool))
     });
     let map = OsdMap {
         fsid: Fsid::new(FSID),
         epoch: Epoch(epoch),
+        created: Timestamp::UNIX_EPOCH,
+        modified: Timestamp::UNIX_EPOCH,
         flags: BTreeSet::new(),
+        ratios: FullRatios::default(),
         require_osd_release: None,
         require_osd_release_name: "reef".into(),
-        stretch_mode: false,
+        stretch_mode: StretchMode::default(),
         pools: pools.collect(),
+        osds: std::collections::BTreeMap::new(),
+        erasure_code_profiles: std::collections::BTreeMap::new(),
     };
     ClusterView::new(map, CrushMap::default())
 }

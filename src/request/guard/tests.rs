@@ -25,6 +25,8 @@ fn create(pool: &str) -> MonCommand {
         bulk: None,
         target_size_bytes: None,
         target_size_ratio: None,
+        profile: None,
+        rule: None,
     })
 }
 

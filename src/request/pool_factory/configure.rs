@@ -6,8 +6,8 @@
 
 use crate::api::conditions::Reason;
 use crate::ceph::command::MonCommand;
-use crate::ceph::osd_map::Pool;
-use crate::ceph::settings::{self, Setting, Value};
+use crate::ceph::osd_map::{Pool, PoolKind};
+use crate::ceph::settings::{self, Removal, Setting, Value};
 use crate::ceph::types::PoolIdentity;
 use crate::ceph::view::ClusterView;
 use crate::request::ownership::MARK_KEY;
@@ -55,8 +55,9 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
     }
     let mut wanted = Vec::new();
     let mut locks = Vec::new();
+    let mut refusals = Vec::new();
     let mut waiting = None;
-    if !view.map().stretch_mode {
+    if !view.map().stretch_mode.enabled {
         // There the monitors set size and min_size, so they are neither fought nor a difference.
         wanted.extend(sizes(wish, pool).map(|(setting, value, reason)| {
             let step = Step {
@@ -70,6 +71,10 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
     for asked in &wish.settings {
         let setting = asked.setting;
         if handled_apart(setting) || setting.holds(pool, &asked.value) {
+            continue;
+        }
+        if let Some(refusal) = impossible(setting, &asked.value, pool, view) {
+            refusals.push(refusal);
             continue;
         }
         let step = set(pool, setting, &asked.value, "as the manifest says");
@@ -100,7 +105,51 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
         ..respect_locks(wish, pool, wanted)
     };
     configuration.steps.extend(applications(wish, pool));
+    configuration.refusals.extend(refusals);
     configuration
+}
+
+/// Why a pool of this cluster cannot have a value, whatever the monitors answered.
+fn impossible(
+    setting: &'static Setting,
+    value: &Value,
+    pool: &Pool,
+    view: &ClusterView,
+) -> Option<Refusal> {
+    let refuse = |reason, message| Some(Refusal::new(reason, Some(setting.field), message));
+    let variable = setting.variable;
+    // A release that this program does not know is later than those it does.
+    let release = view.map().require_osd_release;
+    if let Some(release) = release.filter(|release| *release < setting.since) {
+        return refuse(
+            Reason::Unsupported,
+            format!(
+                "{variable} came with Ceph {}, and this cluster's require_osd_release is {release}; take the field out \
+                 of the manifest, or upgrade the cluster",
+                setting.since
+            ),
+        );
+    }
+    if !setting.fits(pool.kind) {
+        let only = match pool.kind {
+            PoolKind::Replicated => "an erasure-coded",
+            PoolKind::Erasure => "a replicated",
+        };
+        return refuse(
+            Reason::InvalidSpec,
+            format!("only {only} pool can have {variable}; take the field out of the manifest"),
+        );
+    }
+    if setting.removal == Removal::Irreversible && *value == Value::Flag(false) {
+        return refuse(
+            Reason::Unsupported,
+            format!(
+                "{variable} is on, and Ceph cannot turn it off again; set the field to true or take it out of the \
+                 manifest"
+            ),
+        );
+    }
+    None
 }
 
 /// Wishes that could cost data, and that nobody has confirmed.

@@ -49,8 +49,9 @@ const LAYERS: &[(&str, &str)] = &[
     ("ceph::types", "data"),
     ("ceph::osd_map", "data"),
     ("ceph::crush_map", "data"),
+    ("ceph::encoding", "data"),
     ("ceph::view", "data"),
-    ("ceph::settings", "data"),
+    ("ceph::settings", "settings"),
     ("ceph::command", "data"),
     ("ceph::errno", "data"),
     ("ceph::contents", "data"),
@@ -59,21 +60,30 @@ const LAYERS: &[(&str, &str)] = &[
 
 /// What a layer may use of ours besides itself; `cli` may use everything, and nothing but `main` uses it.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("api", &[]),
+    // What may be written follows from the table.
+    ("api", &["settings"]),
     ("data", &[]),
+    ("settings", &["data"]),
     ("door", &["data"]),
-    ("simulated", &["data", "door"]),
+    ("simulated", &["data", "door", "settings"]),
     ("simulated client", &["data", "door", "simulated"]),
     ("rados", &["data", "door"]),
     ("monitor", &["data", "door"]),
-    ("planning", &["api", "data", "door", "simulated"]),
-    ("work", &["api", "data", "door", "monitor", "planning"]),
-    ("judgement", &["api", "data", "planning"]),
+    (
+        "planning",
+        &["api", "data", "door", "settings", "simulated"],
+    ),
+    (
+        "work",
+        &["api", "data", "door", "monitor", "planning", "settings"],
+    ),
+    ("judgement", &["api", "data", "planning", "settings"]),
     (
         "controller",
         &[
             "api",
             "data",
+            "settings",
             "door",
             "rados",
             "monitor",
@@ -99,6 +109,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "api",
     "data",
+    "settings",
     "door",
     "simulated",
     "planning",
@@ -145,6 +156,7 @@ const IMPURE_CALLS: &[[&str; 2]] = &[
 /// Layers that do not know Kubernetes.
 const NO_KUBERNETES: &[&str] = &[
     "data",
+    "settings",
     "door",
     "simulated",
     "simulated client",

@@ -170,7 +170,7 @@ fn every_rule_is_broken_by_a_manifest() {
             };
         }
         assert!(
-            broken.contains(&(path.clone(), rule.sentence.to_owned())),
+            broken.contains(&(path.clone(), rule.sentence.clone().into_owned())),
             "{path}: {}",
             rule.sentence
         );
@@ -211,7 +211,7 @@ fn both_sides(rule: &rules::Rule, object: &Value, old: Option<&Value>) -> Vec<(b
         }
     };
     let nodes = rules::nodes(object, rule.at).into_iter();
-    match (rule.check, old) {
+    match (&rule.check, old) {
         (Check::Value(holds), None) => nodes
             .map(|(_, new)| (evaluate(new, None), holds(new)))
             .collect(),

@@ -6,7 +6,7 @@ mod placement_groups;
 
 use std::fmt::Write as _;
 
-use poolwright::api::v1alpha1::{CephPool, Management};
+use poolwright::api::v1alpha1::Management;
 use poolwright::ceph::types::PoolId;
 use poolwright::ceph::view::ClusterView;
 use poolwright::request::wish::Wish;
@@ -109,24 +109,12 @@ fn unsupported_fields() {
     for fields in [
         "{type: ErasureCoded, replicated: null, erasureCoded: {dataChunks: 2, codingChunks: 1}}",
         "crush: {rule: fast}",
-        "compression: {mode: force}",
-        "parameters: {scrub_min_interval: '86400'}",
-        "{crush: {failureDomain: host}, compression: {mode: force}}",
     ] {
         let mut spec = super::support::fields(fields);
         spec["applications"] = json!([{"name": "rbd"}]);
         let refusals = read(&object(&spec).spec, fresh()).unwrap_err();
         write!(text, "# {fields}\n{}", show_refusals(&refusals)).unwrap();
     }
-    // The schema keeps it out for replicated pools.
-    let mut pool: CephPool = object(&super::support::fields(SMALLEST));
-    pool.spec.flags = Some(serde_json::from_value(json!({"fastRead": false})).unwrap());
-    write!(
-        text,
-        "# fastRead\n{}",
-        show_refusals(&read(&pool.spec, fresh()).unwrap_err())
-    )
-    .unwrap();
     insta::assert_snapshot!(text);
 }
 

@@ -290,6 +290,8 @@ pub fn foreign(cluster: &mut SimulatedCluster, name: &str) -> PoolId {
         bulk: None,
         target_size_bytes: None,
         target_size_ratio: None,
+        profile: None,
+        rule: None,
     });
     cluster.round(&[create]);
     cluster.settle();

@@ -21,24 +21,12 @@ async fn fields_of_later_releases() {
             vec!["type: an erasure-coded pool is not supported"],
         ),
         (
-            format!("{coded}, flags: {{fastRead: true}}"),
-            vec!["flags.fastRead is not supported"],
-        ),
-        (
             format!("{rest}, crush: {{rule: replicated_rule}}"),
             vec!["crush is not supported"],
         ),
         (
             format!("{rest}, crush: {{failureDomain: osd, deviceClass: ssd}}"),
             vec!["crush is not supported"],
-        ),
-        (
-            format!("{rest}, compression: {{mode: aggressive}}"),
-            vec!["compression is not supported"],
-        ),
-        (
-            format!("{rest}, parameters: {{scrub_min_interval: '86400'}}"),
-            vec!["parameters is not supported"],
         ),
     ];
     for (at, (spec, _)) in table.iter().enumerate() {
@@ -64,7 +52,7 @@ async fn fields_of_later_releases() {
     let sent = case.sent().await.len();
     case.apply(
         "kept",
-        &format!("{{{rest}, quota: {{maxObjects: 5}}, compression: {{mode: passive}}}}"),
+        &format!("{{{rest}, quota: {{maxObjects: 5}}, crush: {{rule: replicated_rule}}}}"),
     )
     .await;
     case.stalled("kept", "Unsupported").await;

@@ -67,7 +67,7 @@ async fn reads_are_answered_at_once() {
     let map = dump.map(|reply| crate::ceph::osd_map::json::decode(&reply.body).ok());
     assert_eq!(map.ok().flatten().as_ref(), Some(client.cluster().map()));
     let dump = client.send(&MonCommand::CrushDump, DEADLINE).await;
-    let crush = dump.map(|reply| crate::ceph::crush_map::decode(&reply.body).ok());
+    let crush = dump.map(|reply| crate::ceph::crush_map::json::decode(&reply.body).ok());
     assert_eq!(
         crush.ok().flatten().as_ref(),
         Some(client.cluster().crush())

@@ -235,7 +235,9 @@ fn unsafe_sizes() {
 #[test]
 fn stretch_mode() {
     let mut bench = Bench::with(EVERYTHING);
-    bench.cluster.edit_map(|map| map.stretch_mode = true);
+    bench
+        .cluster
+        .edit_map(|map| map.stretch_mode.enabled = true);
     bench
         .cluster
         .edit_pool("foopool", |pool| (pool.size, pool.min_size) = (4, 1));

@@ -67,7 +67,7 @@ async fn removed_fields_are_unset_or_released() {
                     ratio["flags_names"]
                 );
             }
-            Shown::Field(_) => {}
+            Shown::Field(_) | Shown::Numbered(..) => {}
         }
     }
     assert_eq!(after["quota_max_bytes"], 0);

@@ -20,6 +20,8 @@ pub(crate) fn create_of(name: &str, pg_num: i64, size: Option<i64>) -> MonComman
         bulk: None,
         target_size_bytes: None,
         target_size_ratio: None,
+        profile: None,
+        rule: None,
     })
 }
 
