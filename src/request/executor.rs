@@ -22,10 +22,12 @@ use super::guard;
 use super::journal::{Entry, Journal, JournalError};
 use super::locks::NameLocks;
 use super::preview::MAX_ROUNDS;
+use super::round::Round;
 use super::work::{PoolKey, PoolWork, RunEnd};
 use crate::ceph::client::MonClient;
 use crate::ceph::types::Epoch;
 use crate::ceph::view::ClusterView;
+use crate::monitor::throttle::CreatePermit;
 use crate::monitor::{ClusterMonitor, NotUsable};
 
 /// A view that was not confirmed for so long is not acted on.
@@ -118,17 +120,9 @@ async fn rounds(
             )));
         }
         // Creates are throttled by what they do to the monitor, before anything is written down.
-        let _permit = if round.creates() {
-            let turn = stop.run_until_cancelled(access.monitor.creates().acquire());
-            match turn.await {
-                Some(permit) => Some(permit),
-                None => {
-                    before.put_back(work);
-                    return Ok(RunEnd::Stopped);
-                }
-            }
-        } else {
-            None
+        let Some(_permit) = stop.run_until_cancelled(turn(access, &round)).await else {
+            before.put_back(work);
+            return Ok(RunEnd::Stopped);
         };
         let request = submitted(work, access, &round);
         let wish = spend_tokens(work, wish, &round, &next.confirmed, &request.id);
@@ -187,6 +181,15 @@ async fn rounds(
         Ok(ended(work, access.aim, next.refusals))
     } else {
         Ok(RunEnd::NotConverging)
+    }
+}
+
+/// Waits for a round's turn to be sent; only creates have to.
+async fn turn(access: &Access, round: &Round) -> Option<CreatePermit> {
+    if round.creates() {
+        Some(access.monitor.creates().acquire().await)
+    } else {
+        None
     }
 }
 

@@ -49,9 +49,9 @@ fn planned(verb: Verb, found: bool, refusals: Vec<Refusal>) -> Plan {
     });
     Plan {
         now: Next {
-            verb,
-            found,
             refusals,
+            found,
+            verb,
             ..Next::default()
         },
         ..Plan::default()
