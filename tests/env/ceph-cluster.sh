@@ -29,8 +29,9 @@ PATH=$PATH:/usr/sbin:/sbin
 ceph() { command timeout "${limit:-20}" ceph -c "$dir/ceph.conf" "$@"; }
 
 # Own session, so that a Ctrl-C in the terminal reaches the caller alone, who
-# then stops the cluster in order.
-daemon() { timeout 40 setsid "$@" -c "$dir/ceph.conf" >>"$dir/log/start.log" 2>&1 </dev/null; }
+# then stops the cluster in order. At home in /, as a service is: Debian's 18 and 20
+# look for object classes and plugins in lib/..., from where they are.
+daemon() { timeout 40 setsid env -C / "$@" -c "$dir/ceph.conf" >>"$dir/log/start.log" 2>&1 </dev/null; }
 
 write_conf() {
   cat >"$dir/ceph.conf" <<C

@@ -92,6 +92,8 @@ place() {
   mount -o rbind,ro "$folder/etc" /etc
   # The last one: from here on there is no program of the machine's own any more.
   mount -o bind,ro "$folder/usr" /usr
+  # Who is not root has been allowed just this.
+  [ "$(id -u)" = 0 ] || set -- setpriv --ambient-caps=-all --inh-caps=-all -- "$@"
   exec "$@"
 }
 
@@ -110,7 +112,7 @@ enter() {
       /usr/* | /etc/*) die "$real cannot be seen with another release of Ceph, which takes the place of /usr and /etc" ;;
     esac
   done
-  [ "$(id -u)" = 0 ] || user=(--user --map-root-user)
+  [ "$(id -u)" = 0 ] || user=(--user --map-current-user --keep-caps)
   # Asked first, to tell a machine that forbids it from a command that fails.
   unshare --mount ${user[@]+"${user[@]}"} true 2>/dev/null ||
     die "this machine allows no mount namespace to $(id -un); please run it as root"
