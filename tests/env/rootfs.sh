@@ -182,7 +182,7 @@ build() {
     "${as_root[@]}" mv "$work/root/usr" "$work/root/etc" "$work/whole/"
     repair "$work/whole"
     version=$("${as_root[@]}" unshare --mount --propagation private bash "${BASH_SOURCE[0]}" \
-      place "$work/whole" ceph-mon --version | version_in) || version=
+      place "$work/whole" /usr/bin/ceph-mon --version | version_in) || version=
     [ "${version%%.*}" != "$release" ] || break
     say "Debian $suite has Ceph ${version:-that does not run}"
     "${as_root[@]}" rm -rf --one-file-system "$work"
