@@ -81,18 +81,7 @@ pub fn check(
     }
     let private = wish.private_name();
     let removal = wish.removal_name();
-    let empty = |name: &PoolName, step: &Step| {
-        let proven = proof.is_some_and(|proof| {
-            proof.name == *name
-                && wish.record.identity.as_ref() == Some(&proof.pool)
-                && proof.contents == Contents::Empty
-        });
-        if proven || step.token.is_some() {
-            Ok(())
-        } else {
-            Err(Objection::NotEmpty(name.clone()))
-        }
-    };
+    let empty = |name: &PoolName, step: &Step| empty(name, step, wish, proof);
     let means_ours = |name: &PoolName| {
         let ours = view.pool_named(name).is_some_and(|found| {
             let recorded = wish.record.identity.as_ref();
@@ -152,16 +141,13 @@ pub fn check(
                 means_ours(name)?;
                 nobody_elses(step, name, wish, view)?;
             }
-            command @ MonCommand::PoolSet { pool: name, .. } => {
+            command @ (MonCommand::PoolSet { pool: name, .. }
+            | MonCommand::PoolSetQuota { pool: name, .. }
+            | MonCommand::ApplicationEnable { pool: name, .. }
+            | MonCommand::ApplicationRemove { pool: name, .. }) => {
                 if command.leaves_one_copy() && step.token.is_none() {
                     return Err(Objection::Unconfirmed(name.clone()));
                 }
-                means_ours(name)?;
-                nobody_elses(step, name, wish, view)?;
-            }
-            MonCommand::PoolSetQuota { pool: name, .. }
-            | MonCommand::ApplicationEnable { pool: name, .. }
-            | MonCommand::ApplicationRemove { pool: name, .. } => {
                 means_ours(name)?;
                 nobody_elses(step, name, wish, view)?;
             }
@@ -170,9 +156,7 @@ pub fn check(
             | MonCommand::RuleCreateReplicated { rule: name, .. }
             | MonCommand::RuleCreateErasure { rule: name, .. }
             | MonCommand::RuleRemove { rule: name } => {
-                if !name.starts_with(MADE) {
-                    return Err(Objection::NotMade(name.clone()));
-                }
+                made_here(name)?;
             }
             MonCommand::OsdStat
             | MonCommand::OsdGetMap { .. }
@@ -182,6 +166,34 @@ pub fn check(
         }
     }
     Ok(())
+}
+
+/// A pool goes when it is proven empty under this name, or a person has confirmed its removal.
+fn empty(
+    name: &PoolName,
+    step: &Step,
+    wish: &Wish,
+    proof: Option<&Proof>,
+) -> Result<(), Objection> {
+    let proven = proof.is_some_and(|proof| {
+        proof.name == *name
+            && wish.record.identity.as_ref() == Some(&proof.pool)
+            && proof.contents == Contents::Empty
+    });
+    if proven || step.token.is_some() {
+        Ok(())
+    } else {
+        Err(Objection::NotEmpty(name.clone()))
+    }
+}
+
+/// Profiles and rules of others are only used.
+fn made_here(name: &str) -> Result<(), Objection> {
+    if name.starts_with(MADE) {
+        Ok(())
+    } else {
+        Err(Objection::NotMade(name.to_owned()))
+    }
 }
 
 /// Nothing goes to a pool that carries somebody else's mark; a mark over it does when that is dead or a person has
