@@ -16,13 +16,15 @@ use kube::{Api, Client, Resource, ResourceExt};
 use tokio::time::Instant;
 
 use super::file::PoolFile;
+use super::grants::contents::{self, Usage};
 use super::registry::{Known, Registry, Session};
 use super::requests;
-use crate::api::conditions::{self, ConditionType};
+use crate::api::conditions::{self, ConditionType, Reason};
 use crate::api::v1alpha1::{
     CephPool, CephRequest, ClusterConnectionSpec, DeletionPolicy, Management, Verb,
 };
 use crate::api::validate;
+use crate::ceph::osd_map::Pool;
 use crate::ceph::types::{Fsid, PoolName};
 use crate::metrics::Metrics;
 use crate::request::collection::RequestCollection;
@@ -263,18 +265,9 @@ impl Pools {
         pool: &PoolName,
         verb: Verb,
     ) -> Result<(), Refusal> {
-        let labels: BTreeMap<String, String> = self
-            .namespaces
-            .get(&ObjectRef::new(namespace))
-            .map(|found| found.labels().clone())
-            .unwrap_or_default();
-        super::grants::permits(spec, namespace, &labels, pool, verb).map_err(|denied| {
-            Refusal::new(
-                crate::api::conditions::Reason::NotGranted,
-                None,
-                denied.to_string(),
-            )
-        })
+        let labels = self.labels(namespace);
+        super::grants::permits(spec, namespace, &labels, pool, verb)
+            .map_err(|denied| Refusal::new(Reason::NotGranted, None, denied.to_string()))
     }
 
     /// Whether the connection's owner lets this namespace do anything at all with a pool of this name; if not, what is
@@ -306,16 +299,77 @@ impl Pools {
         }
     }
 
+    /// Whether the connection's owner lets a pool be as its object says: parameters, rules, classes, and sums over a
+    /// grant. `present` is the pool where it is this object's already.
+    ///
+    /// Of the objects that have no pool yet the older ones come first.
+    pub fn granted_contents(
+        &self,
+        session: &Session,
+        object: &CephPool,
+        pool: &PoolName,
+        verb: Verb,
+        present: Option<&Pool>,
+    ) -> Result<(), Refusal> {
+        let namespace = object.namespace().unwrap_or_default();
+        let labels = self.labels(&namespace);
+        let asked = contents::Asked {
+            namespace: &namespace,
+            labels: &labels,
+            pool: pool.as_str(),
+            verb,
+            spec: &object.spec,
+            before: present.map(Usage::of_pool).unwrap_or_default(),
+            after: Usage::of_spec(&object.spec, present),
+        };
+        contents::permits(&session.spec, &asked, || self.others(session, object))
+            .map_err(|denied| Refusal::new(Reason::NotGranted, None, denied.to_string()))
+    }
+
+    /// What the other objects of a connection take of its grants.
+    fn others(&self, session: &Session, object: &CephPool) -> Vec<contents::Other> {
+        let own = age(object);
+        let objects = self.objects.state();
+        let others = objects.iter().filter_map(|other| other.0.as_ref().ok());
+        others
+            .filter(|other| {
+                let status = other.status.as_ref();
+                let has_pool = status.is_some_and(|status| {
+                    let request = status.request.as_ref();
+                    status.pool_id.is_some()
+                        || request.is_some_and(|request| request.nonce.is_some())
+                });
+                other.spec.connection_ref.name == session.name
+                    && other.uid() != object.uid()
+                    && other.spec.management == Management::Manage
+                    && (has_pool
+                        || (age(other) < own && other.metadata.deletion_timestamp.is_none()))
+            })
+            .map(|other| {
+                let namespace = other.namespace().unwrap_or_default();
+                contents::Other {
+                    labels: self.labels(&namespace),
+                    namespace,
+                    pool: other.wanted_pool_name().to_owned(),
+                    usage: Usage::of_object(other),
+                }
+            })
+            .collect()
+    }
+
+    fn labels(&self, namespace: &str) -> BTreeMap<String, String> {
+        let found = self.namespaces.get(&ObjectRef::new(namespace));
+        found
+            .map(|found| found.labels().clone())
+            .unwrap_or_default()
+    }
+
     /// The older object that wishes for the same pool of the same cluster, and may have it.
     ///
     /// Over all connections: two of them can reach one cluster, and one that cannot be reached just now still belongs to
     /// the cluster it belonged to. Objects that only observe, that are being deleted, that
     /// are not valid or have no grant claim nothing.
     pub fn older_claim(&self, object: &CephPool, fsid: &Fsid, pool: &PoolName) -> Option<String> {
-        let age = |object: &CephPool| {
-            let made = object.metadata.creation_timestamp.as_ref();
-            (made.map(|made| made.0), object.uid())
-        };
         let own = age(object);
         self.objects.state().iter().find_map(|other| {
             let other = other.0.as_ref().ok()?;
@@ -365,6 +419,12 @@ impl fmt::Debug for Pools {
             .field("instance", &self.instance)
             .finish_non_exhaustive()
     }
+}
+
+/// What says which of two objects is the older one.
+fn age(object: &CephPool) -> (Option<Timestamp>, Option<String>) {
+    let made = object.metadata.creation_timestamp.as_ref();
+    (made.map(|made| made.0), object.uid())
 }
 
 /// The key of an object.

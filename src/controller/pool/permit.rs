@@ -90,6 +90,18 @@ pub(super) fn may(
             .pools
             .granted(session, &subject.key.namespace, name, plan.now.verb)?;
     }
+    let view = session.monitor.snapshot().view;
+    let own = found.filter(|found| !found.adopting).and_then(|found| {
+        let view = view.as_ref()?;
+        view.pool_named(&found.name)
+    });
+    subject.pools.granted_contents(
+        session,
+        subject.object,
+        &wish.pool,
+        plan.now.verb,
+        own.map(|pool| &**pool),
+    )?;
     // Once begun it is this object's, under the name it was begun for. Another name is another claim.
     let begun_for = wish.record.private_base.as_ref();
     let begins = if wish.record.unpublished {
