@@ -260,26 +260,33 @@ fn not_connected(code: i32, options: &ConnectOptions, limits: &Limits) -> Client
             user: options.entity(),
         },
         ETIMEDOUT => ClientError::Unreachable(limits.connect_timeout),
-        EINVAL => ClientError::InvalidConfiguration(
-            "a monitor's address does not resolve, or the key is garbled".into(),
-        ),
+        EINVAL => ClientError::InvalidConfiguration(match too_new(options) {
+            None => "a monitor's address does not resolve, or the key is garbled".to_owned(),
+            Some(key) => format!("a monitor's address does not resolve, or {key}"),
+        }),
         ENOENT => ClientError::InvalidConfiguration(format!(
             "no address of a monitor (mon_host), or no keyring for {}",
             options.entity()
         )),
-        // Told of keys that it cannot use, whatever they are for; a conf file's is not read here.
-        EIO => ClientError::InvalidConfiguration(match options {
-            ConnectOptions::Explicit { key, .. } if key.is_aes256() => format!(
-                "the key of {} is of the kind aes256k, which came with Ceph 20, and the librados here is older; run with \
-                 librados of Ceph 20 or later",
+        EIO => ClientError::InvalidConfiguration(too_new(options).unwrap_or_else(|| {
+            format!(
+                "librados cannot use the key of {}; one made by Ceph 20 (aes256k) needs librados of Ceph 20 or later",
                 options.entity()
-            ),
-            _ => format!(
-                "librados cannot use the key of {}; a key made by Ceph 20 (aes256k) needs librados of Ceph 20 or later",
-                options.entity()
-            ),
-        }),
+            )
+        })),
         other => ClientError::InvalidConfiguration(format!("connecting: {}", reason(other))),
+    }
+}
+
+/// What 16 (EINVAL) and 18 (EIO) may mean: a key that came with a later release. That of a conf file is not read here.
+fn too_new(options: &ConnectOptions) -> Option<String> {
+    match options {
+        ConnectOptions::Explicit { key, .. } if key.is_aes256() => Some(format!(
+            "the key of {} is of the kind aes256k, which came with Ceph 20, and the librados here is older; run with \
+             librados of Ceph 20 or later",
+            options.entity()
+        )),
+        ConnectOptions::Explicit { .. } | ConnectOptions::ConfFile { .. } => None,
     }
 }
 
