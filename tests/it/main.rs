@@ -67,4 +67,5 @@ mod real {
     mod support;
     mod timings;
     mod tokens;
+    mod told;
 }
