@@ -68,4 +68,5 @@ mod real {
     mod support;
     mod timings;
     mod tokens;
+    mod told;
 }

@@ -1,6 +1,7 @@
 //! The manifest of a pool that is there. Pure.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -69,11 +70,11 @@ pub(super) fn of_pool(
     applications(pool, &mut spec, &mut notes);
     let name = object_name(pool_name, taken);
     if name != pool_name {
-        spec["poolName"] = json!(pool_name);
+        put(&mut spec, &["poolName"], json!(pool_name));
     }
     let mut metadata = json!({"name": name});
     if let Some(namespace) = target.namespace {
-        metadata["namespace"] = json!(namespace);
+        put(&mut metadata, &["namespace"], json!(namespace));
     }
     let manifest = json!({
         "apiVersion": "poolwright.dev/v1alpha1",
@@ -187,7 +188,7 @@ fn applications(pool: &Pool, spec: &mut Value, notes: &mut Vec<String>) {
         }
         let mut entry = json!({"name": application});
         if !metadata.is_empty() {
-            entry["metadata"] = Value::Object(metadata);
+            put(&mut entry, &["metadata"], Value::Object(metadata));
         }
         listed.push(entry);
     }
@@ -212,11 +213,11 @@ fn object_name(pool: &str, taken: &BTreeSet<String>) -> String {
         return pool.to_owned();
     }
     let hash = Sha256::digest(pool.as_bytes());
-    let hash: String = hash
-        .iter()
-        .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = hash.iter().take(4).fold(String::new(), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
     let readable: String = trimmed
         .replace('.', "-")
         .chars()

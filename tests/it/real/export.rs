@@ -110,7 +110,10 @@ async fn what_is_exported_changes_nothing() {
         notes.contains("pool cephfs.data: recovery_op_priority 9999 is left out: a manifest can have a whole number from 0 to 63"),
         "{notes}"
     );
-    assert!(notes.contains("pool bare: left out: it has no application"), "{notes}");
+    assert!(
+        notes.contains("pool bare: left out: it has no application"),
+        "{notes}"
+    );
     // Planned from them there are the marks and nothing else.
     let file = tempfile::NamedTempFile::with_suffix(".yaml").expect("a file");
     std::fs::write(file.path(), &manifests).expect("written");
