@@ -179,7 +179,7 @@ fn create(wish: &Wish) -> Next {
                     wish.pool
                 ),
                 last: false,
-                token: None,
+                token: configure::confirmed_wishes(wish).into_iter().next(),
             }],
         },
         confirmed: locate::made_again(wish)
