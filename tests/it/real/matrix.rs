@@ -10,7 +10,7 @@ use poolwright::ceph::settings::{Kind, Removal, SETTINGS, Setting, Shown, Value}
 use poolwright::ceph::types::PoolName;
 use serde_json::json;
 
-use super::steps::status;
+use super::steps::{own_connection, status};
 use super::support::{Case, LIMIT, condition, holds};
 
 /// How many rows are tried at once.
@@ -190,7 +190,15 @@ async fn lacks(case: &Case, at: usize, row: &Setting) {
 /// Every row for replicated pools: set, read back, put back, observed, unset.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_setting_of_replicated_pools() {
-    let case = Case::shared("matrix").await;
+    let case = own_connection("matrix").await;
+    // Those that can stop a pool's clients are only set where a grant names them.
+    let named: Vec<&str> = SETTINGS.iter().filter_map(|row| row.parameter()).collect();
+    let grants = json!([{
+        "name": "all", "namespaces": {"all": true}, "allow": ["Create", "Update"], "parameters": named,
+    }]);
+    case.world
+        .connect("matrix", case.cluster(), json!({"grants": grants}))
+        .await;
     let release = map(&case)
         .await
         .require_osd_release
