@@ -1,8 +1,8 @@
 //! From wish to work.
 //!
 //! [`wish`], [`factory`], [`pool_factory`], [`round`], [`guard`], [`preview`], [`ownership`],
-//! [`refusal`], [`rejection`], [`registry`], [`contest`] and [`user_request`] are pure: time, IDs and
-//! randomness come in as arguments.
+//! [`refusal`], [`rejection`], [`registry`], [`needs`], [`contest`] and [`user_request`] are pure:
+//! time, IDs and randomness come in as arguments.
 //! [`executor`] and [`collection`] talk to Ceph and know no Kubernetes; what has to be
 //! written down before anything is sent goes through the trait in [`journal`].
 
@@ -13,6 +13,7 @@ pub mod factory;
 pub mod guard;
 pub mod journal;
 pub mod locks;
+pub mod needs;
 pub mod ownership;
 pub mod pool_factory;
 pub mod preview;

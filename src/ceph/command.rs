@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use super::permissions::Permission;
 use super::types::{Epoch, PoolName};
 
 /// A command for the monitors.
@@ -26,6 +27,14 @@ pub enum MonCommand {
     CrushDump,
     /// `version`: the release of the monitor that answers.
     Version,
+    /// A command of a kind that changes something, made so that it changes nothing: whether monitors deny it tells whether
+    /// the user may send others of its kind.
+    Probe {
+        /// What is asked for.
+        permission: Permission,
+        /// A name that nothing has.
+        nothing: PoolName,
+    },
     /// `osd pool create`.
     PoolCreate(PoolCreate),
     /// `osd pool set POOL VAR VAL`.
@@ -160,6 +169,7 @@ impl MonCommand {
             Self::OsdDump => "osd dump",
             Self::CrushDump => "osd crush dump",
             Self::Version => "version",
+            Self::Probe { permission, .. } => permission.command(),
             Self::PoolCreate(_) => "osd pool create",
             Self::PoolSet { .. } => "osd pool set",
             Self::PoolSetQuota { .. } => "osd pool set-quota",
@@ -183,7 +193,8 @@ impl MonCommand {
             | Self::OsdGetMap { .. }
             | Self::OsdDump
             | Self::CrushDump
-            | Self::Version => false,
+            | Self::Version
+            | Self::Probe { .. } => false,
             Self::PoolCreate(_)
             | Self::PoolSet { .. }
             | Self::PoolSetQuota { .. }
@@ -208,6 +219,7 @@ impl MonCommand {
             | Self::OsdDump
             | Self::CrushDump
             | Self::Version
+            | Self::Probe { .. }
             | Self::ProfileSet { .. }
             | Self::ProfileRemove { .. }
             | Self::RuleCreateReplicated { .. }
@@ -270,7 +282,8 @@ impl MonCommand {
                     | Self::OsdGetMap { .. }
                     | Self::OsdDump
                     | Self::CrushDump
-                    | Self::Version,
+                    | Self::Version
+                    | Self::Probe { .. },
                     _,
                     value,
                 ) => {
@@ -300,6 +313,15 @@ impl MonCommand {
     fn arguments(&self) -> Vec<(&'static str, Value)> {
         match self {
             Self::OsdStat | Self::OsdDump | Self::CrushDump | Self::Version => Vec::new(),
+            Self::Probe {
+                permission,
+                nothing,
+            } => {
+                let mut arguments = permission.harmless(nothing).arguments();
+                // Without the confirmations of a removal monitors remove nothing, whatever it is called.
+                arguments.retain(|(key, _)| *key != "pool2" && !key.starts_with("yes_i_really"));
+                arguments
+            }
             Self::OsdGetMap { epoch } => epoch
                 .map(|epoch| ("epoch", json!(epoch)))
                 .into_iter()

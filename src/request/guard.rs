@@ -165,7 +165,8 @@ pub fn check(
             | MonCommand::OsdGetMap { .. }
             | MonCommand::OsdDump
             | MonCommand::CrushDump
-            | MonCommand::Version => {}
+            | MonCommand::Version
+            | MonCommand::Probe { .. } => {}
         }
     }
     Ok(())
