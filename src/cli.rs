@@ -4,6 +4,7 @@
 
 pub mod crds;
 pub mod export;
+pub mod permissions;
 pub mod plan;
 pub mod run;
 pub mod source;
@@ -43,6 +44,7 @@ enum Command {
     Run(run::Arguments),
     Plan(plan::Arguments),
     Export(export::Arguments),
+    Permissions(permissions::Arguments),
     Crds(crds::Arguments),
     Version(version::Arguments),
 }
@@ -70,6 +72,9 @@ pub fn main(
         Command::Run(arguments) => run::execute(arguments).map_err(Box::from),
         Command::Plan(arguments) => plan::execute(&arguments, streams).map_err(Box::from),
         Command::Export(arguments) => export::execute(&arguments, streams).map_err(Box::from),
+        Command::Permissions(arguments) => {
+            permissions::execute(&arguments, streams).map_err(Box::from)
+        }
         Command::Crds(arguments) => crds::execute(&arguments, streams).map_err(Box::from),
         Command::Version(arguments) => version::execute(arguments, streams).map_err(Box::from),
     };

@@ -468,7 +468,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// Quotes a word for a POSIX shell where it needs it.
-fn shell_word(word: &str) -> String {
+pub fn shell_word(word: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "_-./:=+@%,".contains(c);
     if !word.is_empty() && word.chars().all(safe) {
         word.to_owned()

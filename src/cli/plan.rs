@@ -1,8 +1,8 @@
 //! `poolwright plan`: what would be sent, and why, without Kubernetes. Sends nothing that changes anything.
 
-mod manifests;
+pub(super) mod manifests;
 mod planned;
-mod render;
+pub(super) mod render;
 
 use std::io;
 use std::path::PathBuf;

@@ -10,6 +10,7 @@
 //! * `desired`: the spec in the client's terms, the client's errors in a condition's terms; pure
 //! * `standing`: how it stands with an open session; pure
 //! * `session`: opens, swaps and gives up sessions, by `connect` and an [`Opener`]
+//! * `probes`: asks what the Ceph user may send, of what is needed
 //! * `secret`, `follow`: the watch of the one Secret, and of the session's monitor
 //! * `report`: finalizer and status
 
@@ -17,6 +18,7 @@ mod connect;
 mod desired;
 mod follow;
 mod open;
+mod probes;
 mod report;
 mod secret;
 mod session;
@@ -262,6 +264,7 @@ impl Shared {
         let Some(attended) = self.attend(connection, slot).await else {
             return Ok(Action::requeue(AT_ONCE));
         };
+        probes::ask_again(connection, slot, &uses).await;
         let report = self
             .report(connection, slot, &attended.standing, &uses)
             .await?;

@@ -6,10 +6,15 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::conditions::{self, ConditionStatus, ConditionType, NewCondition, Reason};
-use crate::api::v1alpha1::{CephPool, ClusterConnectionStatus, PRIVATE_DELETE, PRIVATE_NEW};
+use crate::api::v1alpha1::{
+    CephPool, ClusterConnectionSpec, ClusterConnectionStatus, Management, PRIVATE_DELETE,
+    PRIVATE_NEW,
+};
+use crate::ceph::permissions::Permission;
 use crate::ceph::types::{Epoch, Fsid, PoolName};
 use crate::ceph::view::ClusterView;
 use crate::controller::record::REMOVAL_NONCE;
+use crate::request::needs;
 
 /// Numbers that follow the work on pools are written no more often than this.
 const COUNTS_EVERY: Duration = Duration::from_secs(5);
@@ -80,6 +85,8 @@ pub struct PoolUse {
     pub observed_epoch: Option<Epoch>,
     /// The random part of the private name that its status records.
     pub nonce: Option<String>,
+    /// What the Ceph user has to be allowed for it.
+    pub needs: BTreeSet<Permission>,
 }
 
 impl From<&CephPool> for PoolUse {
@@ -102,8 +109,53 @@ impl From<&CephPool> for PoolUse {
             nonce: status
                 .and_then(|status| status.request.as_ref())
                 .and_then(|request| request.nonce.clone()),
+            needs: needs::of_pool(&pool.spec),
         }
     }
+}
+
+/// What the Ceph user of a connection has to be allowed: for its grants, and for its pools.
+pub fn needed(spec: &ClusterConnectionSpec, uses: &[PoolUse]) -> BTreeSet<Permission> {
+    let mut needed = needs::of_connection(spec);
+    if spec.management == Management::Manage {
+        needed.extend(uses.iter().flat_map(|pool| &pool.needs));
+    }
+    needed
+}
+
+/// What the user is denied of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// The user, without `client.`.
+    pub user: String,
+    /// The commands.
+    pub permissions: BTreeSet<Permission>,
+}
+
+impl Missing {
+    /// The commands by their names, as the status lists them.
+    fn commands(&self) -> Vec<String> {
+        let commands = self.permissions.iter().map(|missing| missing.command());
+        commands.map(str::to_owned).collect()
+    }
+
+    /// What is missing, and how to give it.
+    fn sentence(&self) -> String {
+        let Self { user, permissions } = self;
+        let capabilities: Vec<String> = permissions.iter().map(|p| p.capability()).collect();
+        format!(
+            "client.{user} may not send {commands}, which the grants or the CephPools of this connection need; give it the \
+             mon capabilities {capabilities} (`ceph auth caps` replaces all that it has; `poolwright permissions` prints \
+             the whole line), or take what needs them out of spec.grants and the CephPools",
+            commands = quoted(&self.commands()),
+            capabilities = capabilities.join(", "),
+        )
+    }
+}
+
+fn quoted(words: &[String]) -> String {
+    let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+    words.join(", ")
 }
 
 /// What a status is made of.
@@ -127,6 +179,8 @@ pub struct Observation<'a> {
     pub leftovers: &'a [String],
     /// The epoch from which the map went back, as a person has confirmed; 0 where it did not.
     pub went_back_from: Epoch,
+    /// What the user is denied of what is needed, if that is known.
+    pub missing: Option<&'a Missing>,
     /// The replica that acts, where they elect one.
     pub leader: Option<&'a str>,
 }
@@ -147,6 +201,7 @@ pub fn compute(
         uses,
         leftovers,
         went_back_from,
+        missing,
         leader,
     } = *observation;
     let fsid = fsid
@@ -160,7 +215,7 @@ pub fn compute(
     };
     let epoch = view.and_then(|view| i64::try_from(view.epoch().0).ok());
     let from = i64::try_from(went_back_from.0).unwrap_or_default();
-    let mut wanted = conditions_of(standing, fsid.as_deref());
+    let mut wanted = conditions_of(standing, fsid.as_deref(), missing);
     if deleting && let Some(ready) = wanted.first_mut() {
         ready.message = format!("{}; {}", held_by(uses), ready.message);
     }
@@ -177,7 +232,7 @@ pub fn compute(
             .map(|view| view.map().require_osd_release_name.clone())
             .or(kept.require_osd_release),
         pools: Some(count(uses)),
-        missing_permissions: kept.missing_permissions,
+        missing_permissions: missing.map_or(kept.missing_permissions, Missing::commands),
         leftovers: if view.is_some() {
             leftovers.to_vec()
         } else {
@@ -204,7 +259,7 @@ pub fn news(told: Option<&str>, status: &ClusterConnectionStatus) -> Option<News
     let ready = conditions::find(&status.conditions, ConditionType::Ready)?;
     let passing = ready.reason == Reason::Connecting.as_str();
     (!passing && told != Some(ready.reason.as_str())).then(|| News {
-        warning: ready.status != "True",
+        warning: ready.status != "True" || ready.reason == Reason::PermissionDenied.as_str(),
         reason: ready.reason.clone(),
         message: ready.message.clone(),
     })
@@ -215,7 +270,11 @@ fn count(uses: &[PoolUse]) -> i32 {
     i32::try_from(uses.iter().filter(|pool| pool.has_pool).count()).unwrap_or(i32::MAX)
 }
 
-fn conditions_of(standing: &Standing, fsid: Option<&str>) -> Vec<NewCondition> {
+fn conditions_of(
+    standing: &Standing,
+    fsid: Option<&str>,
+    missing: Option<&Missing>,
+) -> Vec<NewCondition> {
     use ConditionStatus::{False, True, Unknown};
     use ConditionType::{Ready, Reconciling, Stalled};
     match standing {
@@ -231,7 +290,19 @@ fn conditions_of(standing: &Standing, fsid: Option<&str>) -> Vec<NewCondition> {
                 ""
             };
             let message = format!("connected to cluster {cluster} as client.{user}{nothing}");
-            vec![NewCondition::new(Ready, True, Reason::Connected, message)]
+            // What does not need it goes on.
+            match missing.filter(|missing| !missing.permissions.is_empty()) {
+                Some(missing) => {
+                    let message = format!("{message}; {}", missing.sentence());
+                    vec![NewCondition::new(
+                        Ready,
+                        True,
+                        Reason::PermissionDenied,
+                        message,
+                    )]
+                }
+                None => vec![NewCondition::new(Ready, True, Reason::Connected, message)],
+            }
         }
         Standing::Failed(problem) => {
             let message = || problem.message.clone();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::api::crd::Kind;
-use crate::api::v1alpha1::{CephPool, GROUP};
+use crate::api::v1alpha1::{CephPool, ClusterConnection, GROUP};
 use crate::api::validate::{self, Problem};
 use crate::api::yaml;
 use crate::cli::chain;
@@ -20,31 +20,33 @@ const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// What the manifests hold.
 #[derive(Debug, Default)]
-pub(super) struct Manifests {
+pub(in crate::cli) struct Manifests {
     /// The CephPools that have no fault.
-    pub(super) pools: Vec<Given>,
+    pub(in crate::cli) pools: Vec<Given>,
+    /// The ClusterConnections that have no fault.
+    pub(in crate::cli) connections: Vec<ClusterConnection>,
     /// Everything that is wrong, a line each.
-    pub(super) problems: Vec<String>,
+    pub(in crate::cli) problems: Vec<String>,
     /// What is left out, a line each.
-    pub(super) notes: Vec<String>,
+    pub(in crate::cli) notes: Vec<String>,
 }
 
 /// A CephPool of a manifest.
 #[derive(Debug)]
-pub(super) struct Given {
+pub(in crate::cli) struct Given {
     /// Where it stands.
     file: String,
     /// Its namespace, or `default`.
-    pub(super) namespace: String,
+    pub(in crate::cli) namespace: String,
     /// Its name.
-    pub(super) name: String,
+    pub(in crate::cli) name: String,
     /// The object, with its status where the manifest has one.
-    pub(super) object: CephPool,
+    pub(in crate::cli) object: CephPool,
 }
 
 impl Manifests {
     /// Reads and checks everything that the paths name. Nothing stops at the first problem.
-    pub(super) fn read(paths: &[PathBuf], stdin: &mut dyn Read) -> Self {
+    pub(in crate::cli) fn read(paths: &[PathBuf], stdin: &mut dyn Read) -> Self {
         let mut manifests = Self::default();
         for path in paths {
             if path.as_os_str() == STDIN {
@@ -66,7 +68,7 @@ impl Manifests {
     }
 
     /// Leaves only the CephPools of one connection, where it is given.
-    pub(super) fn choose(&mut self, connection: Option<&str>) {
+    pub(in crate::cli) fn choose(&mut self, connection: Option<&str>) {
         if let Some(name) = connection {
             self.pools
                 .retain(|given| given.object.spec.connection_ref.name == name);
@@ -74,7 +76,7 @@ impl Manifests {
     }
 
     /// The connections that CephPools refer to, each once.
-    pub(super) fn connections(&self) -> Vec<String> {
+    pub(in crate::cli) fn connections(&self) -> Vec<String> {
         let names = self
             .pools
             .iter()
@@ -108,6 +110,9 @@ impl Manifests {
             Ok(kind) => kind,
             Err(problems) => return self.wrong(file, &title, &problems),
         };
+        if kind == Kind::ClusterConnection {
+            return self.connection(file, &title, document);
+        }
         if kind != Kind::CephPool {
             return;
         }
@@ -142,6 +147,14 @@ impl Manifests {
                 self.problem(file, &line);
             }
             None => self.pools.push(given),
+        }
+    }
+
+    /// Keeps a ClusterConnection that was checked.
+    fn connection(&mut self, file: &str, title: &str, document: &Value) {
+        match serde_json::from_value(document.clone()) {
+            Ok(connection) => self.connections.push(connection),
+            Err(error) => self.problem(file, &format!("{title}: cannot be read: {error}")),
         }
     }
 

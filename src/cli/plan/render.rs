@@ -148,7 +148,7 @@ fn reason(step: &Step) -> String {
 }
 
 /// What comes out of a cluster may hold anything; a line break would end a comment.
-pub(super) fn on_one_line(text: &str) -> Cow<'_, str> {
+pub(in crate::cli) fn on_one_line(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
         return Cow::Borrowed(text);
     }

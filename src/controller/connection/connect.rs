@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::desired::{Desired, check_fsid, problem_of};
 use super::open::Opened;
+use super::probes;
 use super::slot::{Live, Slot};
 use crate::api::v1alpha1::ClusterConnection;
 use crate::ceph::client::{ClientError, MonClient};
 use crate::ceph::command::MonCommand;
 use crate::ceph::types::{Epoch, Fsid};
-use crate::controller::connection_status::{PoolUse, Problem};
+use crate::controller::connection_status::{PoolUse, Problem, needed};
 use crate::controller::registry::{Floor, Session};
 use crate::monitor::{ClusterMonitor, Contact, MonitorSettings};
 
@@ -53,7 +54,12 @@ impl Shared {
             MonitorSettings::default(),
             closed.clone(),
         );
-        let release = release(client.as_ref()).await;
+        // Before anything is sent for a pool.
+        let needed = needed(spec, &(self.pool_uses)(&connection.name_any()));
+        let (release, probed) = tokio::join!(
+            release(client.as_ref()),
+            probes::ask(client.as_ref(), needed, connection.metadata.generation)
+        );
         let floor = Floor::after(slot.went_back_from(connection));
         floor.raise(self.recorded(connection, slot, &fsid));
         let live = Live {
@@ -69,6 +75,7 @@ impl Shared {
                 release,
                 closed,
             }),
+            probed,
             close,
             stop,
         };

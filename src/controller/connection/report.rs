@@ -135,6 +135,7 @@ impl Shared {
         };
         let (left, next_leftover) = slot.leftovers(&private, now);
         let old = slot.status(connection);
+        let missing = slot.live.as_ref().and_then(|live| live.missing(uses));
         let observation = Observation {
             generation: connection.metadata.generation,
             deleting: connection.metadata.deletion_timestamp.is_some(),
@@ -147,6 +148,7 @@ impl Shared {
             uses,
             leftovers: &left,
             went_back_from: slot.went_back_from(connection),
+            missing: missing.as_ref(),
             leader: self.leadership.identity(),
         };
         let new = compute(&old, &observation, &Time(Timestamp::now()));
@@ -208,6 +210,7 @@ impl Shared {
             uses: &[],
             leftovers: &[],
             went_back_from: Epoch::default(),
+            missing: None,
             leader: self.leadership.identity(),
         };
         let new = compute(&old, &observation, &Time(Timestamp::now()));

@@ -305,6 +305,7 @@ impl Shared {
         let Some(Live {
             desired: _,
             session,
+            probed: _,
             close,
             stop,
         }) = live

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
 use super::desired::{self, Desired};
+use super::probes::Probed;
 use super::secret::SecretWatch;
 use crate::api::v1alpha1::{ClusterConnection, ClusterConnectionStatus};
 use crate::ceph::types::{Epoch, Fsid};
@@ -53,6 +54,8 @@ pub(super) struct Live {
     pub(super) desired: Desired,
     /// What is handed out.
     pub(super) session: Arc<Session>,
+    /// What its user may send, as far as it was asked.
+    pub(super) probed: Option<Probed>,
     /// Closes the client.
     pub(super) close: BoxFuture<'static, ()>,
     /// Stops the monitor and those who follow it.

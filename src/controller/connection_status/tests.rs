@@ -87,6 +87,7 @@ fn observation<'a>(
         uses: &[],
         leftovers: &[],
         went_back_from: Epoch::default(),
+        missing: None,
         leader: None,
     }
 }
@@ -376,6 +377,7 @@ fn another_reason_is_news() {
             uses: &[],
             leftovers: &[],
             went_back_from: Epoch(0),
+            missing: None,
             leader: None,
         };
         compute(&ClusterConnectionStatus::default(), &observation, &at(0))
@@ -403,4 +405,78 @@ fn another_reason_is_news() {
         told(Some("AuthenticationFailed"), &connected),
         Some((false, "Connected".into()))
     );
+}
+
+/// What the user may not send is listed, told once as a warning, and leaves the connection usable; where nobody could ask,
+/// what was known stays.
+#[test]
+fn missing_permissions() {
+    let (fsid, view, standing) = (Fsid::new(FSID), view(7, &[]), connected());
+    let seen = |missing: Option<&Missing>, old: &ClusterConnectionStatus| {
+        let observation = Observation {
+            missing,
+            ..observation(&standing, &fsid, &view)
+        };
+        compute(old, &observation, &at(5))
+    };
+    let missing = |permissions: &[Permission]| Missing {
+        user: "poolwright".into(),
+        permissions: permissions.iter().copied().collect(),
+    };
+    let two = missing(&[Permission::PoolRemove, Permission::PoolSetQuota]);
+    let status = seen(Some(&two), &ClusterConnectionStatus::default());
+    assert_eq!(
+        status.missing_permissions,
+        ["osd pool set-quota", "osd pool rm"]
+    );
+    let ready = conditions::find(&status.conditions, ConditionType::Ready).expect("Ready");
+    assert_eq!(
+        (ready.status.as_str(), ready.reason.as_str()),
+        ("True", "PermissionDenied")
+    );
+    assert_eq!(
+        ready.message,
+        format!(
+            "connected to cluster {FSID} as client.poolwright; client.poolwright may not send \"osd pool set-quota\", \
+             \"osd pool rm\", which the grants or the CephPools of this connection need; give it the mon capabilities \
+             allow command \"osd pool set-quota\", allow command \"osd pool rm\" (`ceph auth caps` replaces all that it \
+             has; `poolwright permissions` prints the whole line), or take what needs them out of spec.grants and the \
+             CephPools"
+        )
+    );
+    let told = news(Some("Connected"), &status).expect("news");
+    assert!(told.warning && told.reason == "PermissionDenied");
+    assert_eq!(news(Some("PermissionDenied"), &status), None);
+    assert_eq!(
+        seen(None, &status).missing_permissions,
+        status.missing_permissions
+    );
+    let given = seen(Some(&missing(&[])), &status);
+    assert!(given.missing_permissions.is_empty());
+    assert_eq!(
+        news(Some("PermissionDenied"), &given).map(|told| (told.warning, told.reason)),
+        Some((false, "Connected".into()))
+    );
+}
+
+/// The grants and the pools say what is needed; a connection that only observes needs nothing.
+#[test]
+fn needed_permissions() {
+    let spec = |management: &str| -> ClusterConnectionSpec {
+        serde_json::from_value(json!({
+            "monitors": ["192.0.2.11"], "keySecretRef": {"namespace": "ns", "name": "ceph"},
+            "management": management,
+            "grants": [{"name": "g", "namespaces": {"all": true}, "allow": ["Update"]}],
+        }))
+        .expect("a spec")
+    };
+    let uses = [PoolUse {
+        needs: BTreeSet::from([Permission::PoolSetQuota]),
+        ..pool_use("p", true, true)
+    }];
+    assert_eq!(
+        needed(&spec("Manage"), &uses),
+        BTreeSet::from([Permission::PoolSet, Permission::PoolSetQuota])
+    );
+    assert_eq!(needed(&spec("Observe"), &uses), BTreeSet::new());
 }

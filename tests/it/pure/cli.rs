@@ -1,5 +1,6 @@
 //! The command line: what is printed, and the exit codes that scripts go by.
 
+mod permissions;
 mod plan;
 
 use std::io::Write as _;
@@ -74,6 +75,10 @@ fn mistakes() {
                 "a/b",
             ],
             "letters, digits",
+        ),
+        (
+            &["permissions", "-f", "none.yaml"],
+            "none.yaml: No such file",
         ),
         (&["plans"], "unrecognized subcommand"),
         (&["run", "--http-addr", "nowhere"], "invalid socket address"),
