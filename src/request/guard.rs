@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use super::coding::{self, MADE};
 use super::ownership::{Mark, read_mark};
 use super::pool_factory::Proof;
 use super::round::{Round, Step};
@@ -54,13 +55,16 @@ pub enum Objection {
     /// A profile or rule that is not one of those made here, whose names say what is in them.
     #[error("{0} is not a profile or rule of ours")]
     NotMade(String),
+    /// A profile or rule whose name is not the hash of what is in it, or that is there already.
+    #[error("{0} is there already, or is not the name of what would be in it")]
+    Misnamed(String),
+    /// A removal of a profile or rule that a pool has.
+    #[error("a pool uses {0}")]
+    InUse(String),
     /// A mark that would go over somebody else's, or a key that makes the map unreadable.
     #[error("key {0:?} may not be written")]
     Key(String),
 }
-
-/// How the names of the profiles and rules made here begin; a hash of what is in them follows.
-pub const MADE: &str = "poolwright-";
 
 /// Checks a round against the view it was made from and the pool the planner found.
 ///
@@ -165,13 +169,25 @@ pub fn check(
                 means_ours(name)?;
                 nobody_elses(step, name, wish, view)?;
             }
-            MonCommand::ProfileSet { profile: name, .. }
-            | MonCommand::ProfileRemove { profile: name }
-            | MonCommand::RuleCreateReplicated { rule: name, .. }
-            | MonCommand::RuleCreateErasure { rule: name, .. }
-            | MonCommand::RuleRemove { rule: name } => {
-                if !name.starts_with(MADE) {
-                    return Err(Objection::NotMade(name.clone()));
+            MonCommand::RuleCreateReplicated { rule: name, .. } => made(name)?,
+            command @ (MonCommand::ProfileSet { profile: name, .. }
+            | MonCommand::RuleCreateErasure { rule: name, .. }) => {
+                made(name)?;
+                says_its_name(command, view)?;
+            }
+            MonCommand::ProfileRemove { profile: name } => {
+                made(name)?;
+                let mut pools = view.map().pools.values();
+                if pools.any(|pool| pool.erasure_code_profile == *name) {
+                    return Err(Objection::InUse(name.clone()));
+                }
+            }
+            MonCommand::RuleRemove { rule: name } => {
+                made(name)?;
+                let number = view.crush().rule_named(name);
+                let mut pools = view.map().pools.values();
+                if pools.any(|pool| Some(pool.crush_rule) == number) {
+                    return Err(Objection::InUse(name.clone()));
                 }
             }
             MonCommand::OsdStat
@@ -182,6 +198,41 @@ pub fn check(
         }
     }
     Ok(())
+}
+
+/// Profiles and rules of others are neither made nor removed.
+fn made(name: &str) -> Result<(), Objection> {
+    if name.starts_with(MADE) {
+        Ok(())
+    } else {
+        Err(Objection::NotMade(name.to_owned()))
+    }
+}
+
+/// A profile is made under the hash of what is in it, and a rule from a profile under the hash of that; neither over
+/// one that is there.
+fn says_its_name(command: &MonCommand, view: &ClusterView) -> Result<(), Objection> {
+    let profiles = &view.map().erasure_code_profiles;
+    let (name, right) = match command {
+        MonCommand::ProfileSet { profile, values } => {
+            let right = coding::profile_name(&coding::parse_values(values));
+            (
+                profile,
+                !profiles.contains_key(profile) && right == *profile,
+            )
+        }
+        MonCommand::RuleCreateErasure { rule, profile } => {
+            let keys = profiles.get(profile);
+            let right = keys.is_some_and(|keys| coding::rule_name(profile, keys) == *rule);
+            (rule, right && view.crush().rule_named(rule).is_none())
+        }
+        _ => return Ok(()),
+    };
+    if right {
+        Ok(())
+    } else {
+        Err(Objection::Misnamed(name.clone()))
+    }
 }
 
 /// Nothing goes to a pool that carries somebody else's mark; a mark over it does when that is dead or a person has
