@@ -8,7 +8,7 @@ use super::ownership::{Mark, read_mark};
 use super::pool_factory::Proof;
 use super::round::{Round, Step};
 use super::wish::Wish;
-use crate::ceph::command::MonCommand;
+use crate::ceph::command::{MonCommand, PoolCreate};
 use crate::ceph::contents::Contents;
 use crate::ceph::types::{PoolId, PoolName};
 use crate::ceph::view::ClusterView;
@@ -58,6 +58,9 @@ pub enum Objection {
     /// A profile or rule whose name is not the hash of what is in it, or that is there already.
     #[error("{0} is there already, or is not the name of what would be in it")]
     Misnamed(String),
+    /// A creation with a profile or rule that is not there.
+    #[error("{0}, with which a pool is to be made, is not there")]
+    Gone(String),
     /// A removal of a profile or rule that a pool has.
     #[error("a pool uses {0}")]
     InUse(String),
@@ -118,6 +121,7 @@ pub fn check(
                 if create.pool != private || view.pool_named(&create.pool).is_some() {
                     return Err(Objection::CreatesElsewhere(create.pool.clone()));
                 }
+                there(create, view)?;
             }
             MonCommand::PoolRemove { pool: name } => {
                 if removal.as_ref() == Some(name) && wish.remove {
@@ -207,6 +211,17 @@ fn made(name: &str) -> Result<(), Objection> {
     } else {
         Err(Objection::NotMade(name.to_owned()))
     }
+}
+
+/// A pool is made with a profile and a rule that are there: monitors do not look for those that are about to go.
+fn there(create: &PoolCreate, view: &ClusterView) -> Result<(), Objection> {
+    let profiles = &view.map().erasure_code_profiles;
+    let profile = create.profile.as_ref();
+    let rule = create.rule.as_ref();
+    let missing = profile
+        .filter(|name| !profiles.contains_key(*name))
+        .or_else(|| rule.filter(|name| view.crush().rule_named(name).is_none()));
+    missing.map_or(Ok(()), |name| Err(Objection::Gone(name.clone())))
 }
 
 /// A profile is made under the hash of what is in it, and a rule from a profile under the hash of that; neither over

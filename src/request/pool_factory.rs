@@ -10,6 +10,7 @@ mod erasure;
 mod locate;
 mod remove;
 
+pub use self::erasure::{Leftover, leftover_round};
 pub use self::remove::{Proof, discard_round, removal_round};
 
 use self::configure::Configuration;
