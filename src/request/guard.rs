@@ -88,18 +88,7 @@ pub fn check(
     }
     let private = wish.private_name();
     let removal = wish.removal_name();
-    let empty = |name: &PoolName, step: &Step| {
-        let proven = proof.is_some_and(|proof| {
-            proof.name == *name
-                && wish.record.identity.as_ref() == Some(&proof.pool)
-                && proof.contents == Contents::Empty
-        });
-        if proven || step.token.is_some() {
-            Ok(())
-        } else {
-            Err(Objection::NotEmpty(name.clone()))
-        }
-    };
+    let empty = |name: &PoolName, step: &Step| empty(name, step, wish, proof);
     let means_ours = |name: &PoolName| {
         let ours = view.pool_named(name).is_some_and(|found| {
             let recorded = wish.record.identity.as_ref();
@@ -160,34 +149,31 @@ pub fn check(
                 means_ours(name)?;
                 nobody_elses(step, name, wish, view)?;
             }
-            command @ MonCommand::PoolSet { pool: name, .. } => {
+            command @ (MonCommand::PoolSet { pool: name, .. }
+            | MonCommand::PoolSetQuota { pool: name, .. }
+            | MonCommand::ApplicationEnable { pool: name, .. }
+            | MonCommand::ApplicationRemove { pool: name, .. }) => {
                 if command.leaves_one_copy() && step.token.is_none() {
                     return Err(Objection::Unconfirmed(name.clone()));
                 }
                 means_ours(name)?;
                 nobody_elses(step, name, wish, view)?;
             }
-            MonCommand::PoolSetQuota { pool: name, .. }
-            | MonCommand::ApplicationEnable { pool: name, .. }
-            | MonCommand::ApplicationRemove { pool: name, .. } => {
-                means_ours(name)?;
-                nobody_elses(step, name, wish, view)?;
-            }
-            MonCommand::RuleCreateReplicated { rule: name, .. } => made(name)?,
+            MonCommand::RuleCreateReplicated { rule: name, .. } => made_here(name)?,
             command @ (MonCommand::ProfileSet { profile: name, .. }
             | MonCommand::RuleCreateErasure { rule: name, .. }) => {
-                made(name)?;
+                made_here(name)?;
                 says_its_name(command, view)?;
             }
             MonCommand::ProfileRemove { profile: name } => {
-                made(name)?;
+                made_here(name)?;
                 let mut pools = view.map().pools.values();
                 if pools.any(|pool| pool.erasure_code_profile == *name) {
                     return Err(Objection::InUse(name.clone()));
                 }
             }
             MonCommand::RuleRemove { rule: name } => {
-                made(name)?;
+                made_here(name)?;
                 let number = view.crush().rule_named(name);
                 let mut pools = view.map().pools.values();
                 if pools.any(|pool| Some(pool.crush_rule) == number) {
@@ -204,8 +190,27 @@ pub fn check(
     Ok(())
 }
 
-/// Profiles and rules of others are neither made nor removed.
-fn made(name: &str) -> Result<(), Objection> {
+/// A pool goes when it is proven empty under this name, or a person has confirmed its removal.
+fn empty(
+    name: &PoolName,
+    step: &Step,
+    wish: &Wish,
+    proof: Option<&Proof>,
+) -> Result<(), Objection> {
+    let proven = proof.is_some_and(|proof| {
+        proof.name == *name
+            && wish.record.identity.as_ref() == Some(&proof.pool)
+            && proof.contents == Contents::Empty
+    });
+    if proven || step.token.is_some() {
+        Ok(())
+    } else {
+        Err(Objection::NotEmpty(name.clone()))
+    }
+}
+
+/// Profiles and rules of others are only used.
+fn made_here(name: &str) -> Result<(), Objection> {
     if name.starts_with(MADE) {
         Ok(())
     } else {

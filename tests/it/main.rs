@@ -51,6 +51,7 @@ mod real {
     mod failpoints;
     mod kubectl;
     mod leader;
+    mod left;
     mod lifecycle;
     mod maps;
     mod matrix;
