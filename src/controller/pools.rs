@@ -109,6 +109,8 @@ pub struct Side {
     pub removal_tried: Option<RemovalTry>,
     /// When the deletion of an object with an unfinished creation was first looked at.
     pub deleting_since: Option<Instant>,
+    /// Whether what was made for the pool was looked for after it had gone.
+    pub tidied: bool,
     /// The reason of the last event, so that events come on changes only.
     pub told: Option<String>,
 }

@@ -248,6 +248,28 @@ pub fn rule_name(profile: &str, keys: &Keys) -> String {
     address(profile, keys)
 }
 
+/// Whether a profile of ours still says what its name does. Ceph adds keys of its own, and those of the tree also where
+/// none were said, since a rule was named.
+pub fn says_its_name(name: &str, present: &Keys) -> bool {
+    let ours = |(key, value): (&String, &String)| {
+        let value = match key.as_str() {
+            "k" | "m" | "plugin" | "technique" => value.clone(),
+            "crush-failure-domain" | "crush-root" | "crush-device-class" if !value.is_empty() => {
+                value.clone()
+            }
+            "stripe_unit" => bytes(value)?.to_string(),
+            _ => return None,
+        };
+        Some((key.clone(), value))
+    };
+    let mut keys: Keys = present.iter().filter_map(ours).collect();
+    if profile_name(&keys) == name {
+        return true;
+    }
+    keys.retain(|key, _| !key.starts_with("crush-"));
+    profile_name(&keys) == name
+}
+
 /// The same for the same, and for nothing else.
 fn address(kind: &str, keys: &Keys) -> String {
     // Lengths first, so that no two lists of parts are one text.

@@ -112,9 +112,7 @@ async fn rounds(
         }
         let round = without_rejected(work, std::mem::take(&mut next.round));
         if round.is_empty() {
-            if let Some(left) = &left
-                && next.found.is_none()
-            {
+            if next.found.is_none() {
                 tidy(work, access, journal, &wish, left).await;
             }
             return Ok(ended(work, access.aim, next.refusals));

@@ -55,8 +55,8 @@ pub enum Objection {
     /// A profile or rule that is not one of those made here, whose names say what is in them.
     #[error("{0} is not a profile or rule of ours")]
     NotMade(String),
-    /// A profile or rule whose name is not the hash of what is in it, or that is there already.
-    #[error("{0} is there already, or is not the name of what would be in it")]
+    /// A profile or rule whose name is not the hash of what is in it, or that is to be made and is there already.
+    #[error("{0} is there already, or is not the name of what is in it")]
     Misnamed(String),
     /// A creation with a profile or rule that is not there.
     #[error("{0}, with which a pool is to be made, is not there")]
@@ -167,6 +167,10 @@ pub fn check(
             }
             MonCommand::ProfileRemove { profile: name } => {
                 made_here(name)?;
+                let keys = view.map().erasure_code_profiles.get(name);
+                if keys.is_some_and(|keys| !coding::says_its_name(name, keys)) {
+                    return Err(Objection::Misnamed(name.clone()));
+                }
                 let mut pools = view.map().pools.values();
                 if pools.any(|pool| pool.erasure_code_profile == *name) {
                     return Err(Objection::InUse(name.clone()));

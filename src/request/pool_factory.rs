@@ -7,10 +7,11 @@
 
 mod configure;
 mod erasure;
+mod leftover;
 mod locate;
 mod remove;
 
-pub use self::erasure::{Leftover, leftover_round};
+pub use self::leftover::{Leftover, leftover_round};
 pub use self::remove::{Proof, discard_round, removal_round};
 
 use self::configure::Configuration;

@@ -43,6 +43,16 @@ impl Round {
         self.steps.iter().map(|step| step.field.as_str()).collect()
     }
 
+    /// Whether it makes what a pool is to be created with.
+    pub fn prepares(&self) -> bool {
+        self.steps.iter().any(|step| {
+            matches!(
+                step.command,
+                MonCommand::ProfileSet { .. } | MonCommand::RuleCreateErasure { .. }
+            )
+        })
+    }
+
     /// Whether it creates a pool.
     pub fn creates(&self) -> bool {
         self.steps

@@ -11,9 +11,9 @@ use futures::future::join_all;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use tokio::time::timeout;
 
-use super::Access;
 use super::planning::submitted;
 use super::sending::hand_over;
+use super::{Access, Aim};
 use crate::api::v1alpha1::Verb;
 use crate::ceph::command::MonCommand;
 use crate::ceph::types::{Fsid, PoolName};
@@ -63,14 +63,29 @@ pub(super) fn left_by(round: &Round, view: &ClusterView) -> Option<Leftover> {
     })
 }
 
-/// Removes what is left, if nobody uses it. Whatever comes of that, the pool is gone: this holds nothing up.
+/// Removes what is left of the pool that was removed, or that an earlier process was ended over, if nobody uses it.
+/// Whatever comes of that, the pool is gone: this holds nothing up.
 pub(super) async fn tidy(
     work: &PoolWork,
     access: &Access,
     journal: &dyn Journal,
     wish: &Wish,
-    left: &Leftover,
+    left: Option<Leftover>,
 ) {
+    if access.aim == Aim::Keep && left.is_none() {
+        return;
+    }
+    let Ok(view) = access.view().await else {
+        return;
+    };
+    let left = left.unwrap_or_default();
+    let left = match access.aim {
+        Aim::Keep => left,
+        Aim::Discard | Aim::Remove => left.and(Leftover::wished(wish, &view)),
+    };
+    if leftover_round(&left, &view).is_empty() {
+        return;
+    }
     let fsid = access.client.fsid().clone();
     let alone = timeout(access.command_timeout, access.shared.removing(&fsid));
     let Ok(_alone) = alone.await else {
@@ -80,7 +95,7 @@ pub(super) async fn tidy(
     let Ok(view) = access.view().await else {
         return;
     };
-    let round = leftover_round(left, &view);
+    let round = leftover_round(&left, &view);
     if round.is_empty() {
         return;
     }
@@ -95,7 +110,11 @@ pub(super) async fn tidy(
             request: &request,
             round: &round,
             found: None,
-            verb: Verb::Delete,
+            // Who may make a pool may take back what was made for it.
+            verb: match access.aim {
+                Aim::Keep | Aim::Discard => Verb::Create,
+                Aim::Remove => Verb::Delete,
+            },
         })
         .await;
     if let Err(error) = recorded {

@@ -10,14 +10,14 @@ use crate::ceph::crush_map::{CrushMap, Rule};
 use crate::ceph::osd_map::{Pool, PoolKind};
 use crate::ceph::settings::{self, Value};
 use crate::ceph::view::ClusterView;
-use crate::request::coding::{self, Chunks, Coding, Keys, MADE, Place, Placement, Profile};
+use crate::request::coding::{self, Chunks, Coding, Keys, Place, Placement, Profile};
 use crate::request::factory::Next;
 use crate::request::refusal::Refusal;
 use crate::request::round::{Round, Step};
 use crate::request::wish::Wish;
 
 /// What plans and requests call the profile and the rule.
-const CODING_FIELD: &str = "erasureCoded";
+pub(super) const CODING_FIELD: &str = "erasureCoded";
 /// Buckets lie in each other no deeper than this.
 const DEEPEST: usize = 32;
 
@@ -98,7 +98,7 @@ fn no_such_rule(coding: &Coding, view: &ClusterView) -> Option<Refusal> {
     Some(invalid("crush.rule", problem))
 }
 
-fn rule_of_name<'view>(name: &str, view: &'view ClusterView) -> Option<&'view Rule> {
+pub(super) fn rule_of_name<'view>(name: &str, view: &'view ClusterView) -> Option<&'view Rule> {
     let mut rules = view.crush().rules.values();
     rules.find(|rule| rule.name == name)
 }
@@ -272,7 +272,7 @@ fn below(
 
 /// Rules for erasure-coded pools, also those with several OSDs a failure domain, and those of which only the name is
 /// known.
-fn is_for_chunks(rule: &Rule) -> bool {
+pub(super) fn is_for_chunks(rule: &Rule) -> bool {
     matches!(rule.kind, 0 | 3 | 5)
 }
 
@@ -455,55 +455,6 @@ fn placed_otherwise(coding: &Coding, pool: &Pool, view: &ClusterView) -> Option<
             pool.name
         ),
     ))
-}
-
-/// What a pool that is removed leaves behind, of what was made for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Leftover {
-    profile: Option<String>,
-    rule: Option<String>,
-}
-
-impl Leftover {
-    /// Only what was made here: profiles and rules of others are theirs to remove.
-    pub fn of(pool: &Pool, view: &ClusterView) -> Self {
-        let made = |name: &str| name.starts_with(MADE).then(|| name.to_owned());
-        Self {
-            profile: made(&pool.erasure_code_profile),
-            rule: view.crush().rule_name(pool.crush_rule).and_then(made),
-        }
-    }
-}
-
-/// Removes what no pool uses any more.
-pub fn leftover_round(left: &Leftover, view: &ClusterView) -> Round {
-    let pools = || view.map().pools.values();
-    let step = |command: MonCommand, name: &str| Step {
-        command,
-        field: CODING_FIELD.to_owned(),
-        desired: "absent".to_owned(),
-        observed: name.to_owned(),
-        reason: "made for pools of which none is left".to_owned(),
-        last: false,
-        token: None,
-    };
-    let mut steps = Vec::new();
-    if let Some(rule) = &left.rule
-        && let Some(number) = view.crush().rule_named(rule)
-        && !pools().any(|pool| pool.crush_rule == number)
-    {
-        steps.push(step(MonCommand::RuleRemove { rule: rule.clone() }, rule));
-    }
-    if let Some(profile) = &left.profile
-        && view.map().erasure_code_profiles.contains_key(profile)
-        && !pools().any(|pool| pool.erasure_code_profile == *profile)
-    {
-        let command = MonCommand::ProfileRemove {
-            profile: profile.clone(),
-        };
-        steps.push(step(command, profile));
-    }
-    Round { steps }
 }
 
 fn no_profile(name: &str) -> Refusal {

@@ -1,17 +1,21 @@
 //! Erasure-coded pools: made with a profile and a rule that are called by what is in them, kept as every pool is, and
 //! gone with both.
 
+mod ended;
+
 use std::sync::Arc;
 
 use poolwright::api::v1alpha1::CephPool;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use super::steps::{corrections, delete, has_flag, pending, status, token_in};
-use super::support::{CAPS, Case, Ceph, LIMIT, World, condition, holds, rounds};
+use super::steps::{
+    RECONCILE, corrections, delete, gone, has_flag, pending, rados, status, token_in,
+};
+use super::support::{CAPS, Case, Ceph, LIMIT, World, condition, rounds};
 
 /// Four OSDs that keep their data on disk: those in memory refuse overwrites.
-async fn case(name: &str) -> Case {
+pub(super) async fn case(name: &str) -> Case {
     static CLUSTER: OnceCell<Arc<Ceph>> = OnceCell::const_new();
     let world = World::shared().await;
     let start = || async {
@@ -170,6 +174,15 @@ async fn from_the_first_to_the_last() {
     case.looked("a").await;
     assert_eq!(case.sent().await.len(), before);
 
+    // It takes objects, and these can be written to in part.
+    let name = case.pool_name("a");
+    let put = ["-p", &name, "put", "words"];
+    rados(&case, &[&put[..], &["-"]].concat(), Some("some words")).await;
+    let over = ["-", "--offset", "5"];
+    rados(&case, &[&put[..], &over].concat(), Some("parts")).await;
+    let get = ["-p", &name, "get", "words", "-"];
+    assert_eq!(rados(&case, &get, None).await, "some parts");
+
     // The second shares both.
     case.apply("b", &spec).await;
     case.ready("b").await;
@@ -180,15 +193,20 @@ async fn from_the_first_to_the_last() {
     assert_eq!(rounds, [vec!["osd pool create"], configured, last]);
     assert_eq!(made_for(&case, "b").await, (profile.clone(), rule));
 
-    // What is in use stays.
-    delete(&case, "a").await;
-    assert_eq!(there(&case, &profile).await, (true, true));
-    delete(&case, "b").await;
-    case.wait_for("profile and rule are gone", LIMIT, async || {
-        let there = there(&case, &profile).await;
-        holds(there == (false, false), &there)
+    // A pool with something in it stays, and so does what another one uses.
+    case.begin_deletion("a").await;
+    case.until("a", "its deletion is blocked", |object| {
+        condition(object, "DeletionBlocked").is_some_and(|blocked| blocked.1 == "NotEmpty")
     })
     .await;
+    assert_eq!(rados(&case, &get, None).await, "some parts");
+    rados(&case, &["-p", &name, "rm", "words"], None).await;
+    case.annotate("a", RECONCILE, Some("now")).await;
+    gone(&case, "a", LIMIT).await;
+    assert_eq!(there(&case, &profile).await, (true, true));
+    delete(&case, "b").await;
+    // With the object, not some time later.
+    assert_eq!(there(&case, &profile).await, (false, false));
     assert_eq!(case.pool_names().await, Vec::<String>::new());
     // And it can be had again.
     case.apply("c", &spec).await;
@@ -321,10 +339,43 @@ async fn profiles_of_others() {
             .await
             .contains("m=2")
     );
+    // Nor is it removed, whether by a pool that never came to be or by one that goes.
+    delete(&case, "b").await;
+    assert_eq!(there(&case, &ours).await.0, true);
+    case.apply("b", &coded(block, "")).await;
+    case.stalled("b", "InvalidSpec").await;
     // As the message says.
     case.ceph(&["osd", "erasure-code-profile", "rm", &ours])
         .await;
     case.ready("b").await;
+}
+
+/// What makes the pool what it is cannot be asked for otherwise once it is there, and the sentence says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn not_to_be_changed() {
+    let case = case("fixed").await;
+    let block = "dataChunks: 2, codingChunks: 1, technique: reed_sol_van, stripeUnit: 16Ki";
+    case.apply("a", &coded(block, ", deletionPolicy: Delete"))
+        .await;
+    case.ready("a").await;
+    let (ours, rule) = made_for(&case, "a").await;
+    let before = case.its_pool("a").await;
+    for (from, to) in [
+        ("dataChunks: 2", "dataChunks: 3"),
+        ("codingChunks: 1", "codingChunks: 2"),
+        ("technique: reed_sol_van", "plugin: isa"),
+        ("reed_sol_van", "cauchy_good"),
+        ("stripeUnit: 16Ki", "stripeUnit: 8Ki"),
+    ] {
+        let spec = coded(&block.replace(from, to), ", deletionPolicy: Delete");
+        let refused = case.try_apply("a", &spec).await;
+        let message = refused.expect_err(to).to_string();
+        let words = "cannot be changed: make another pool and move the data";
+        assert!(message.contains(words), "{to}: {message}");
+    }
+    case.looked("a").await;
+    assert_eq!(case.its_pool("a").await, before);
+    assert_eq!(made_for(&case, "a").await, (ours, rule));
 }
 
 /// An erasure-coded pool that is there is compared by what is in its profile; nothing of that is ever changed.

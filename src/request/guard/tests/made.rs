@@ -8,7 +8,9 @@ fn keys(m: &str) -> Keys {
         ("k", "2"),
         ("m", m),
         ("plugin", "jerasure"),
+        ("technique", "reed_sol_van"),
         ("crush-failure-domain", "osd"),
+        ("crush-root", "default"),
     ];
     keys.map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()
@@ -99,6 +101,14 @@ fn what_is_in_use_stays() {
             Err(Objection::InUse(name.clone()))
         );
     }
+    // Somebody made another one under that name.
+    let other = profile_name(&keys("2"));
+    scene.cluster.round(&[profile(&other, "1")]);
+    let [changed, _] = removals(&other);
+    assert_eq!(
+        scene.check(vec![changed]),
+        Err(Objection::Misnamed(other.clone()))
+    );
     for command in removals("replicated_rule") {
         let others = Err(Objection::NotMade("replicated_rule".into()));
         assert_eq!(scene.check(vec![command]), others);

@@ -329,13 +329,18 @@ async fn replaced_in_the_last_moment() {
     );
 }
 
-/// What was made for a pool goes after it, in a round of its own, unless another pool uses it; and nothing that Ceph says
+/// What was made for a pool goes after it, in a round of its own, unless another pool uses it or somebody changed it; and nothing that Ceph says
 /// to that holds the pool's object up.
 #[tokio::test(start_paused = true)]
 async fn what_was_made_for_it() {
     const CODED: &str = "{type: ErasureCoded, replicated: null, applications: [{name: rbd}], \
                          erasureCoded: {dataChunks: 2, codingChunks: 1}, crush: {failureDomain: osd}}";
-    for (in_use, refused) in [(false, false), (true, false), (false, true)] {
+    for (in_use, refused, changed) in [
+        (false, false, false),
+        (true, false, false),
+        (false, true, false),
+        (false, false, true),
+    ] {
         let mut flow = Flow::new();
         assert_eq!(flow.settle(CODED).await, Some(RunEnd::InSync));
         let made: Vec<String> = {
@@ -355,6 +360,14 @@ async fn what_was_made_for_it() {
                 other.id = PoolId(99);
                 other.name = PoolName::new("other");
                 map.pools.insert(other.id, Arc::new(other));
+            });
+        }
+        if changed {
+            // Somebody made another profile under that name.
+            flow.cluster().edit_map(|map| {
+                let keys = map.erasure_code_profiles.get_mut(&made[0]);
+                let keys = keys.expect("the profile");
+                keys.insert("m".into(), "2".into());
             });
         }
         if refused {
@@ -380,6 +393,12 @@ async fn what_was_made_for_it() {
             (cluster.map().erasure_code_profiles.len(), rule)
         };
         match (in_use, refused) {
+            _ if changed => {
+                assert_eq!(
+                    (after, profiles, rules),
+                    (vec!["osd crush rule rm"], 1, false)
+                );
+            }
             (true, _) => assert_eq!((after, profiles, rules), (vec![], 1, true)),
             (false, true) => {
                 assert_eq!(

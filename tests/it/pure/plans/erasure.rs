@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use poolwright::ceph::command::{MonCommand, PoolCreate};
 use poolwright::ceph::simulated::SimulatedCluster;
 use poolwright::ceph::types::{Fsid, PoolName, Release};
+use poolwright::request::pool_factory::{Leftover, leftover_round};
 
 use crate::pure::support::*;
 
@@ -204,6 +205,56 @@ fn not_what_the_name_says() {
         profile.plan(&manifest),
         rule.plan(&manifest)
     ));
+}
+
+/// What was made goes when no pool has it, also when it was made by an earlier process that did not come to the pool;
+/// never what somebody else put under that name, and never somebody's own.
+#[test]
+fn left_behind() {
+    let names = |bench: &Bench, manifest: &str| -> Vec<&str> {
+        let wish = wish(manifest, fresh());
+        let view = bench.cluster.view();
+        let round = leftover_round(&Leftover::wished(&wish, &view), &view);
+        let prefixes = round.steps.iter().map(|step| step.command.prefix());
+        prefixes.collect()
+    };
+    let both = ["osd crush rule rm", "osd erasure-code-profile rm"];
+    for manifest in [
+        coded(TWO_ONE, ""),
+        coded("dataChunks: 2, codingChunks: 2, stripeUnit: 8Ki", ""),
+        anywhere(TWO_ONE, ", crush: {failureDomain: osd, root: default}"),
+    ] {
+        let mut bench = Bench::with(&manifest);
+        let pool = Leftover::of(bench.pool(), &bench.cluster.view());
+        let asked = Leftover::wished(&wish(&manifest, fresh()), &bench.cluster.view());
+        assert_eq!(pool, asked, "{manifest}");
+        assert_eq!(names(&bench, &manifest), [""; 0], "in use");
+        bench.cluster.edit_map(|map| map.pools.clear());
+        assert_eq!(names(&bench, &manifest), both, "{manifest}");
+        let other = coded("dataChunks: 3, codingChunks: 1", "");
+        assert_eq!(names(&bench, &other), [""; 0], "another one's");
+        let made = bench.cluster.map().erasure_code_profiles.clone();
+        let profile = made.keys().next().unwrap();
+        bench.cluster.edit_map(|map| {
+            let keys = map.erasure_code_profiles.get_mut(profile).unwrap();
+            keys.insert("technique".into(), "cauchy_good".into());
+        });
+        assert_eq!(names(&bench, &manifest), both[..1], "changed");
+        // The rule of somebody else under our name.
+        let mut bench = Bench::new();
+        bench.cluster.add_rule(profile);
+        bench
+            .cluster
+            .edit_map(|map| map.erasure_code_profiles = made);
+        assert_eq!(names(&bench, &manifest), both[1..], "somebody's rule");
+    }
+    let mut bench = Bench::new();
+    let keys = ["k=2", "m=1", "crush-failure-domain=osd"];
+    theirs(&mut bench.cluster, "other", &keys);
+    let manifest = anywhere("profile: theirs", "");
+    bench.apply(&manifest).in_sync();
+    bench.cluster.edit_map(|map| map.pools.clear());
+    assert_eq!(names(&bench, &manifest), both[..1], "of their profile");
 }
 
 /// An existing pool is compared by what is in its profile, whatever that is called; what differs is never changed.
