@@ -327,6 +327,7 @@ async fn profiles_of_others() {
     let set = ["osd", "erasure-code-profile", "set", &ours];
     case.ceph(&[&set[..], &["k=2", "m=2", "crush-failure-domain=osd"]].concat())
         .await;
+    case.seen().await;
     case.apply("b", &coded(block, "")).await;
     let message = case.stalled("b", "InvalidSpec").await;
     assert!(
