@@ -48,6 +48,7 @@ mod real {
     mod create;
     mod drift;
     mod erasure;
+    mod export;
     mod failpoints;
     mod kubectl;
     mod leader;
@@ -68,4 +69,5 @@ mod real {
     mod support;
     mod timings;
     mod tokens;
+    mod told;
 }
