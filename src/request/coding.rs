@@ -9,6 +9,7 @@ use std::fmt::{self, Write as _};
 
 use sha2::{Digest, Sha256};
 
+use crate::api::quantity::Quantity;
 use crate::api::v1alpha1::{CephPoolSpec, CrushSpec, ErasureCodedSpec, PoolType};
 use crate::ceph::crush_map::{CrushMap, Rule, Step};
 use crate::ceph::osd_map::OsdMap;
@@ -212,7 +213,7 @@ impl Profile {
                 coding_chunks: block.coding_chunks.unwrap_or_default().into(),
                 plugin: block.plugin.clone(),
                 technique: block.technique.clone(),
-                stripe_unit: block.stripe_unit.as_ref().and_then(|unit| unit.bytes()),
+                stripe_unit: block.stripe_unit.as_ref().and_then(Quantity::bytes),
             },
         }
     }

@@ -20,7 +20,7 @@ use self::planning::{Before, ended, plan, spend_tokens, submitted, without_rejec
 use self::removal::{Looked, given_back, gives_back};
 use self::sending::send;
 pub use self::tidying::Shared;
-use self::tidying::{left_by, tidy, uses};
+use self::tidying::{left_by, tidy};
 use super::guard;
 use super::journal::{Entry, Journal, JournalError};
 use super::locks::NameLocks;
@@ -158,11 +158,7 @@ async fn rounds(
             looked = None;
             continue;
         }
-        let _using = if uses(&round) {
-            Some(access.shared.using(access.client.fsid()).await)
-        } else {
-            None
-        };
+        let _using = access.shared.using(access.client.fsid(), &round).await;
         let view = access.view().await?;
         left = left_by(&round, &view).or(left);
         let pool = next.found.as_ref().map(|found| found.identity.id);

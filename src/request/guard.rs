@@ -10,6 +10,7 @@ use super::round::{Round, Step};
 use super::wish::Wish;
 use crate::ceph::command::{MonCommand, PoolCreate};
 use crate::ceph::contents::Contents;
+use crate::ceph::osd_map::Pool;
 use crate::ceph::types::{PoolId, PoolName};
 use crate::ceph::view::ClusterView;
 
@@ -159,31 +160,11 @@ pub fn check(
                 means_ours(name)?;
                 nobody_elses(step, name, wish, view)?;
             }
-            MonCommand::RuleCreateReplicated { rule: name, .. } => made_here(name)?,
-            command @ (MonCommand::ProfileSet { profile: name, .. }
-            | MonCommand::RuleCreateErasure { rule: name, .. }) => {
-                made_here(name)?;
-                says_its_name(command, view)?;
-            }
-            MonCommand::ProfileRemove { profile: name } => {
-                made_here(name)?;
-                let keys = view.map().erasure_code_profiles.get(name);
-                if keys.is_some_and(|keys| !coding::says_its_name(name, keys)) {
-                    return Err(Objection::Misnamed(name.clone()));
-                }
-                let mut pools = view.map().pools.values();
-                if pools.any(|pool| pool.erasure_code_profile == *name) {
-                    return Err(Objection::InUse(name.clone()));
-                }
-            }
-            MonCommand::RuleRemove { rule: name } => {
-                made_here(name)?;
-                let number = view.crush().rule_named(name);
-                let mut pools = view.map().pools.values();
-                if pools.any(|pool| Some(pool.crush_rule) == number) {
-                    return Err(Objection::InUse(name.clone()));
-                }
-            }
+            MonCommand::RuleCreateReplicated { .. }
+            | MonCommand::RuleCreateErasure { .. }
+            | MonCommand::ProfileSet { .. }
+            | MonCommand::ProfileRemove { .. }
+            | MonCommand::RuleRemove { .. } => shared(&step.command, view)?,
             MonCommand::OsdStat
             | MonCommand::OsdGetMap { .. }
             | MonCommand::OsdDump
@@ -210,6 +191,40 @@ fn empty(
         Ok(())
     } else {
         Err(Objection::NotEmpty(name.clone()))
+    }
+}
+
+/// What pools share is made under the name that says what is in it, and removed where no pool has it.
+fn shared(command: &MonCommand, view: &ClusterView) -> Result<(), Objection> {
+    let used = |uses: &dyn Fn(&Pool) -> bool| view.map().pools.values().any(|pool| uses(pool));
+    match command {
+        MonCommand::RuleCreateReplicated { rule: name, .. } => made_here(name),
+        MonCommand::ProfileSet { profile: name, .. }
+        | MonCommand::RuleCreateErasure { rule: name, .. } => {
+            made_here(name)?;
+            says_its_name(command, view)
+        }
+        MonCommand::ProfileRemove { profile: name } => {
+            made_here(name)?;
+            let keys = view.map().erasure_code_profiles.get(name);
+            if keys.is_some_and(|keys| !coding::says_its_name(name, keys)) {
+                Err(Objection::Misnamed(name.clone()))
+            } else if used(&|pool| pool.erasure_code_profile == *name) {
+                Err(Objection::InUse(name.clone()))
+            } else {
+                Ok(())
+            }
+        }
+        MonCommand::RuleRemove { rule: name } => {
+            made_here(name)?;
+            let number = view.crush().rule_named(name);
+            if used(&|pool| Some(pool.crush_rule) == number) {
+                Err(Objection::InUse(name.clone()))
+            } else {
+                Ok(())
+            }
+        }
+        _ => Ok(()),
     }
 }
 

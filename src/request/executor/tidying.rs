@@ -31,8 +31,16 @@ pub struct Shared(Arc<Mutex<BTreeMap<Fsid, Arc<RwLock<()>>>>>);
 
 impl Shared {
     /// For a round that uses a profile or a rule.
-    pub(super) async fn using(&self, fsid: &Fsid) -> OwnedRwLockReadGuard<()> {
-        self.of(fsid).read_owned().await
+    pub(super) async fn using(
+        &self,
+        fsid: &Fsid,
+        round: &Round,
+    ) -> Option<OwnedRwLockReadGuard<()>> {
+        if uses(round) {
+            Some(self.of(fsid).read_owned().await)
+        } else {
+            None
+        }
     }
 
     async fn removing(&self, fsid: &Fsid) -> OwnedRwLockWriteGuard<()> {
@@ -46,7 +54,7 @@ impl Shared {
 }
 
 /// Whether a round uses a profile or a rule that somebody could be removing.
-pub(super) fn uses(round: &Round) -> bool {
+fn uses(round: &Round) -> bool {
     round.steps.iter().any(|step| match &step.command {
         MonCommand::PoolCreate(create) => create.profile.is_some() || create.rule.is_some(),
         MonCommand::RuleCreateErasure { .. } => true,

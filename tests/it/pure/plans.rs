@@ -107,7 +107,7 @@ fn observing() {
 #[test]
 fn unsupported_fields() {
     let mut text = String::new();
-    for fields in ["crush: {rule: fast}"] {
+    for fields in ["crush: {rule: fast}", "crush: {failureDomain: rack}"] {
         let mut spec = super::support::fields(fields);
         spec["applications"] = json!([{"name": "rbd"}]);
         let refusals = read(&object(&spec).spec, fresh()).unwrap_err();

@@ -342,7 +342,7 @@ async fn profiles_of_others() {
     );
     // Nor is it removed, whether by a pool that never came to be or by one that goes.
     delete(&case, "b").await;
-    assert_eq!(there(&case, &ours).await.0, true);
+    assert!(there(&case, &ours).await.0);
     case.apply("b", &coded(block, "")).await;
     case.stalled("b", "InvalidSpec").await;
     // As the message says.
