@@ -5,14 +5,15 @@ mod ended;
 
 use std::sync::Arc;
 
-use poolwright::api::v1alpha1::CephPool;
+use poolwright::api::v1alpha1::{CephPool, Operation};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::steps::{
-    RECONCILE, corrections, delete, gone, has_flag, pending, rados, status, token_in,
+    RECONCILE, corrections, delete, gone, has_flag, operations, pending, rados, status, succeeded,
+    token_in,
 };
-use super::support::{CAPS, Case, Ceph, LIMIT, World, condition, rounds};
+use super::support::{CAPS, Case, Ceph, LIMIT, World, condition, pools_of, rounds};
 
 /// Four OSDs that keep their data on disk: those in memory refuse overwrites.
 pub(super) async fn case(name: &str) -> Case {
@@ -461,6 +462,21 @@ async fn overwrites_in_memory() {
     let (_, _, message) = condition(&object, "Stalled").expect("just seen");
     assert!(message.contains("bluestore"), "{message}");
     assert_eq!(case.ceph_pool("a").await, None);
+    let dump = case.dump().await;
+    let private = pools_of(&dump).find(|pool| {
+        let name = pool["pool_name"].as_str().unwrap_or_default();
+        name.starts_with(&format!("{}.poolwright-new-", case.pool_name("a")))
+    });
+    let profile = &private.expect("its private pool")["erasure_code_profile"];
+    let profile = profile.as_str().expect("a name");
+    assert_eq!(there(&case, profile).await, (true, true));
     delete(&case, "a").await;
     assert_eq!(case.pool_names().await, Vec::<String>::new());
+    assert_eq!(there(&case, profile).await, (false, false));
+    let requests = case.all_ended("a").await;
+    assert_eq!(
+        operations(&requests),
+        [Operation::Create, Operation::Delete]
+    );
+    assert!(succeeded(&requests[1]), "{requests:#?}");
 }
