@@ -168,8 +168,12 @@ impl Coding {
             return None;
         };
         // A release that this program does not know is later than those it does.
-        let default = match release {
-            Some(release) if release < Release::Tentacle => "jerasure",
+        let default = match (technique.as_deref(), release) {
+            // Of these, only one plugin has each.
+            (Some("cauchy"), _) => "isa",
+            (Some("single" | "multiple"), _) => "shec",
+            (Some(other), _) if other != "reed_sol_van" => "jerasure",
+            (_, Some(release)) if release < Release::Tentacle => "jerasure",
             _ => "isa",
         };
         let plugin = plugin.as_deref().unwrap_or(default);

@@ -193,7 +193,7 @@ fn create(wish: &Wish, view: &ClusterView) -> Next {
                     wish.pool
                 ),
                 last: false,
-                token: None,
+                token: configure::confirmed_wishes(wish, view).into_iter().next(),
             }],
         },
         confirmed: locate::made_again(wish)

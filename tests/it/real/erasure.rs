@@ -302,6 +302,7 @@ async fn profiles_of_others() {
             &[
                 "k=2",
                 "m=1",
+                "plugin=jerasure",
                 "technique=liberation",
                 "w=7",
                 "packetsize=8",
@@ -389,6 +390,7 @@ async fn adopting() {
     let keys = [
         "k=2",
         "m=1",
+        "plugin=jerasure",
         "technique=blaum_roth",
         "w=6",
         "packetsize=8",
