@@ -18,6 +18,7 @@ pub mod client;
 mod create;
 mod crush;
 pub mod dump;
+mod erasure;
 mod numbers;
 mod pending;
 mod reply;
@@ -284,9 +285,23 @@ impl SimulatedCluster {
         for id in changes.removed {
             self.map.pools.remove(&id);
         }
+        for (name, profile) in changes.profiles {
+            put(&mut self.map.erasure_code_profiles, name, profile);
+        }
+        for (number, rule) in changes.rules {
+            put(&mut self.crush.rules, number, rule);
+        }
         self.last_pool = changes.last_pool;
         self.last_create_time = changes.last_create_time;
     }
+}
+
+/// What there is now, or that it is gone.
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => map.insert(key, value),
+        None => map.remove(&key),
+    };
 }
 
 /// A pool one epoch later; `None` where nothing is left to do, or nobody to do it.

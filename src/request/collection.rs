@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::executor::{Access, run};
+use super::executor::{Access, Shared, run};
 use super::journal::Journal;
 use super::locks::NameLocks;
 use super::work::{PoolKey, PoolWork, RunEnd};
@@ -24,6 +24,8 @@ pub struct RequestCollection {
     stop: CancellationToken,
     /// Names that commands without an answer may still use.
     pub locks: NameLocks,
+    /// Keeps those who use a profile or a rule and those who remove one apart.
+    pub shared: Shared,
 }
 
 impl RequestCollection {
@@ -36,6 +38,7 @@ impl RequestCollection {
             ended,
             stop,
             locks: NameLocks::default(),
+            shared: Shared::default(),
         }
     }
 

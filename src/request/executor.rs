@@ -7,6 +7,7 @@
 mod planning;
 mod removal;
 mod sending;
+mod tidying;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,8 @@ pub use self::planning::fresh_word;
 use self::planning::{Before, ended, plan, spend_tokens, submitted, without_rejected};
 use self::removal::{Looked, given_back, gives_back};
 use self::sending::send;
+pub use self::tidying::Shared;
+use self::tidying::{left_by, tidy};
 use super::guard;
 use super::journal::{Entry, Journal, JournalError};
 use super::locks::NameLocks;
@@ -54,6 +57,8 @@ pub struct Access {
     pub aim: Aim,
     /// Names that commands without an answer may still use.
     pub locks: NameLocks,
+    /// Keeps those who use a profile or a rule and those who remove one apart.
+    pub shared: Shared,
 }
 
 /// What a run is to come to.
@@ -91,6 +96,7 @@ async fn rounds(
     let _hurry = access.monitor.hurry();
     let mut objections = 0;
     let mut looked: Option<Looked> = None;
+    let mut left = None;
     for _ in 0..MAX_ROUNDS {
         if stop.is_cancelled() {
             return Ok(RunEnd::Stopped);
@@ -108,6 +114,9 @@ async fn rounds(
         }
         let round = without_rejected(work, std::mem::take(&mut next.round));
         if round.is_empty() {
+            if next.found.is_none() {
+                tidy(work, access, journal, &wish, left).await;
+            }
             return Ok(ended(work, access.aim, next.refusals));
         }
         let held = access
@@ -151,7 +160,9 @@ async fn rounds(
             looked = None;
             continue;
         }
+        let _using = access.shared.using(access.client.fsid(), &round).await;
         let view = access.newest_view().await?;
+        left = left_by(&round, &view).or(left);
         let pool = next.found.as_ref().map(|found| found.identity.id);
         let proof = Looked::proof(looked.as_ref());
         match guard::check(&round, &wish, &view, pool, proof) {

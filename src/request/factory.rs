@@ -101,6 +101,10 @@ impl Next {
                 record.applied.clear();
                 record.claim_recorded = false;
             }
+        }
+        // What is made for a pool is not left behind when its object goes before there is one.
+        let begins = self.round.creates() || self.round.prepares();
+        if begins && record.identity.is_none() {
             record.unpublished = true;
             record.private_base.get_or_insert_with(|| wish.pool.clone());
         }

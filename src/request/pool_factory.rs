@@ -6,9 +6,12 @@
 //! record identifies.
 
 mod configure;
+mod erasure;
+mod leftover;
 mod locate;
 mod remove;
 
+pub use self::leftover::{Leftover, leftover_round};
 pub use self::remove::{Proof, discard_round, removal_round};
 
 use self::configure::Configuration;
@@ -35,12 +38,18 @@ const DEFAULT_PG_NUM: i64 = 32;
 impl RequestFactory for PoolRequestFactory {
     fn next_round(&self, wish: &Wish, view: &ClusterView) -> Next {
         let next = match locate::locate(wish, view) {
-            Err(refusal) if refusal.reason == Reason::PoolMissing => missing(wish, refusal),
+            Err(refusal) if refusal.reason == Reason::PoolMissing => missing(wish, view, refusal),
             Err(refusal) => Next::refused(refusal),
             Ok(Place::Nowhere) => Next {
                 verb: Verb::Create,
-                ..create(wish)
+                ..create(wish, view)
             },
+            Ok(
+                Place::Private(pool)
+                | Place::Published(pool)
+                | Place::Elsewhere(pool)
+                | Place::Unowned { pool, .. },
+            ) if let Some(refusal) = erasure::another_type(wish, pool) => Next::refused(refusal),
             Ok(Place::Private(pool)) => Next {
                 found: Some(found(view, pool, wish, false)),
                 verb: Verb::Create,
@@ -65,7 +74,7 @@ impl RequestFactory for PoolRequestFactory {
                 } else {
                     Verb::Adopt
                 },
-                ..adopt(wish, pool, token.as_ref())
+                ..adopt(wish, pool, view, token.as_ref())
             },
         };
         let mut next = Next {
@@ -80,7 +89,7 @@ impl RequestFactory for PoolRequestFactory {
 
 /// A pool that is gone, and that a person may want made again. What else that takes a word for is asked for in the same
 /// breath, so that nobody finds out about the second danger after having agreed to the first.
-fn missing(wish: &Wish, refusal: Refusal) -> Next {
+fn missing(wish: &Wish, view: &ClusterView, refusal: Refusal) -> Next {
     let supposing = |refusals: &[Refusal]| {
         let mut wish = wish.clone();
         for asked in refusals.iter().filter_map(|refusal| refusal.token.as_ref()) {
@@ -89,7 +98,8 @@ fn missing(wish: &Wish, refusal: Refusal) -> Next {
         }
         wish
     };
-    let sizes = configure::unsafe_wishes(&supposing(std::slice::from_ref(&refusal)), None, None);
+    let supposed = supposing(std::slice::from_ref(&refusal));
+    let sizes = configure::unsafe_wishes(&supposed, None, None, view);
     // The command to confirm it with names all of them.
     let identity = wish.record.identity.as_ref();
     let first = identity.and_then(|identity| locate::missing(&supposing(&sizes), identity));
@@ -117,8 +127,8 @@ fn found(view: &ClusterView, pool: &Pool, wish: &Wish, published: bool) -> Found
 }
 
 /// Round one: everything that `osd pool create` can take, since there is no transaction.
-fn create(wish: &Wish) -> Next {
-    let refusals = configure::unsafe_wishes(wish, None, None);
+fn create(wish: &Wish, view: &ClusterView) -> Next {
+    let refusals = configure::unsafe_wishes(wish, None, None, view);
     if !refusals.is_empty() {
         return Next {
             refusals,
@@ -141,6 +151,10 @@ fn create(wish: &Wish) -> Next {
              without making it; choose another poolName",
         ));
     }
+    let erasure::Made { profile, rule } = match erasure::prepared(wish, view) {
+        Ok(made) => made,
+        Err(first) => return *first,
+    };
     let minimum = wish.asked_integer(&settings::PG_NUM_MIN);
     let maximum = wish.asked_integer(&settings::PG_NUM_MAX);
     let pg_num = wish
@@ -164,8 +178,8 @@ fn create(wish: &Wish) -> Next {
             Some(Value::Double(ratio)) if *ratio > 0.0 => Some(*ratio),
             _ => None,
         },
-        profile: None,
-        rule: None,
+        profile,
+        rule,
     });
     Next {
         round: Round {
@@ -179,12 +193,12 @@ fn create(wish: &Wish) -> Next {
                     wish.pool
                 ),
                 last: false,
-                token: configure::confirmed_wishes(wish).into_iter().next(),
+                token: configure::confirmed_wishes(wish, view).into_iter().next(),
             }],
         },
         confirmed: locate::made_again(wish)
             .into_iter()
-            .chain(configure::confirmed_wishes(wish))
+            .chain(configure::confirmed_wishes(wish, view))
             .collect(),
         ..Next::default()
     }
@@ -288,7 +302,15 @@ fn published(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
 
 /// The one round that makes a pool ours: its mark, and nothing else. Before it the application that carries the mark,
 /// where the pool has none.
-fn adopt(wish: &Wish, pool: &Pool, token: Option<&String>) -> Next {
+fn adopt(wish: &Wish, pool: &Pool, view: &ClusterView, token: Option<&String>) -> Next {
+    let refusals = erasure::differences(wish, pool, view);
+    if !refusals.is_empty() {
+        // It could never be as it is asked for.
+        return Next {
+            refusals,
+            ..Next::default()
+        };
+    }
     let steps = if pool.applications.is_empty() {
         match wish.applications.keys().next() {
             Some(application) => vec![configure::enable(

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::coding::Coding;
 use super::ownership::Owner;
 use super::refusal::Refusal;
 use super::round::POOL_FIELD;
@@ -31,6 +32,8 @@ pub struct Wish {
     pub pg_count: Option<i64>,
     /// The applications that the manifest names, with their keys.
     pub applications: BTreeMap<String, BTreeMap<String, String>>,
+    /// The erasure coding that it asks for; none of a replicated pool.
+    pub coding: Option<Coding>,
     /// The generation of the object that it was read from; 0 where there is none.
     pub generation: i64,
     /// Whether only to look.
@@ -157,6 +160,7 @@ impl Wish {
             settings: Vec::new(),
             pg_count: None,
             applications: BTreeMap::new(),
+            coding: None,
             generation,
             observe: false,
             adopt: false,
@@ -230,6 +234,7 @@ impl Wish {
                     (application.name.clone(), keys.collect())
                 })
                 .collect(),
+            coding: Coding::read(spec),
             generation,
             observe: spec.management == Management::Observe || connection == Management::Observe,
             adopt: spec.adoption_policy == AdoptionPolicy::IfUnowned,
@@ -288,6 +293,10 @@ fn asked(spec: &CephPoolSpec) -> Result<Vec<Asked>, Vec<Refusal>> {
             groups.target_size_ratio.as_ref(),
         );
         asked.flag(&settings::BULK, groups.bulk);
+    }
+    if let Some(coded) = &spec.erasure_coded {
+        asked.flag(&settings::EC_OVERWRITES, coded.overwrites);
+        asked.flag(&settings::EC_OPTIMIZATIONS, coded.optimizations);
     }
     if let Some(quota) = &spec.quota {
         asked.bytes(&settings::QUOTA_BYTES, quota.max_bytes.as_ref());
@@ -454,29 +463,26 @@ const fn autoscale_word(mode: AutoscaleMode) -> &'static str {
 /// The fields that are in the schema and that this release does not keep.
 fn unsupported(spec: &CephPoolSpec) -> Vec<Refusal> {
     let found = [
-        ("type", spec.pool_type == PoolType::ErasureCoded),
+        // The API server's rules keep the two blocks apart.
         (
             "erasureCoded",
             spec.erasure_coded.is_some() && spec.pool_type != PoolType::ErasureCoded,
         ),
-        ("crush", spec.crush.is_some()),
+        (
+            "crush",
+            spec.crush.is_some() && spec.pool_type == PoolType::Replicated,
+        ),
     ];
     found
         .into_iter()
         .filter(|(_, present)| *present)
         .map(|(field, _)| {
-            let (what, remedy) = match field {
-                "type" => (
-                    "an erasure-coded pool",
-                    "delete this object and make a Replicated pool",
-                ),
-                field => (field, "take the field out of the manifest"),
-            };
             Refusal::new(
                 Reason::Unsupported,
                 Some(field),
                 format!(
-                    "{what} is not supported by Poolwright {}, so nothing is sent for this pool; {remedy}",
+                    "{field} is not supported by Poolwright {}, so nothing is sent for this pool; take the field out of \
+                     the manifest",
                     env!("CARGO_PKG_VERSION")
                 ),
             )

@@ -47,6 +47,7 @@ mod real {
     mod crash;
     mod create;
     mod drift;
+    mod erasure;
     mod export;
     mod failpoints;
     mod kubectl;

@@ -8,7 +8,7 @@ use super::reply::{
 use super::{MonitorConfig, SimulatedCluster, dump, numbers, variables};
 use crate::ceph::client::Reply;
 use crate::ceph::command::MonCommand;
-use crate::ceph::crush_map::CrushMap;
+use crate::ceph::crush_map::{CrushMap, Rule};
 use crate::ceph::osd_map::{OsdMap, Pool, binary};
 use crate::ceph::settings::NO_DELETE;
 use crate::ceph::types::{CreateTime, PoolId, PoolName, Release};
@@ -24,6 +24,10 @@ pub(super) struct Changes {
     pub(super) names: BTreeMap<PoolId, PoolName>,
     /// Pools that go.
     pub(super) removed: BTreeSet<PoolId>,
+    /// Profiles as they will be; none for one that goes.
+    pub(super) profiles: BTreeMap<String, Option<BTreeMap<String, String>>>,
+    /// Rules as they will be; none for one that goes.
+    pub(super) rules: BTreeMap<i64, Option<Rule>>,
     /// The highest number given to a pool.
     pub(super) last_pool: PoolId,
     /// The newest pool's create time.
@@ -52,6 +56,8 @@ impl<'a> Pending<'a> {
                 pools: BTreeMap::new(),
                 names: BTreeMap::new(),
                 removed: BTreeSet::new(),
+                profiles: BTreeMap::new(),
+                rules: BTreeMap::new(),
                 last_pool: cluster.last_pool,
                 last_create_time: cluster.last_create_time,
             },
@@ -74,7 +80,7 @@ impl<'a> Pending<'a> {
         &self.cluster.crush
     }
 
-    fn map(&self) -> &OsdMap {
+    pub(super) fn map(&self) -> &OsdMap {
         &self.cluster.map
     }
 
@@ -100,11 +106,13 @@ impl<'a> Pending<'a> {
             | MonCommand::ApplicationRemove { .. } => self.application(command),
             MonCommand::PoolRename { from, to } => self.rename(from, to),
             MonCommand::PoolRemove { pool } => self.remove(pool),
-            MonCommand::ProfileSet { .. }
-            | MonCommand::ProfileRemove { .. }
-            | MonCommand::RuleCreateReplicated { .. }
-            | MonCommand::RuleCreateErasure { .. }
-            | MonCommand::RuleRemove { .. } => refuse(EINVAL, "command not known"),
+            MonCommand::ProfileSet { profile, values } => self.set_profile(profile, values),
+            MonCommand::ProfileRemove { profile } => self.remove_profile(profile),
+            MonCommand::RuleCreateErasure { rule, profile } => {
+                self.create_erasure_rule(rule, profile)
+            }
+            MonCommand::RuleRemove { rule } => self.remove_rule(rule),
+            MonCommand::RuleCreateReplicated { .. } => refuse(EINVAL, "command not known"),
         };
         match answer {
             Ok(Accepted::Proposed(text)) => {

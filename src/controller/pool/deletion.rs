@@ -29,6 +29,7 @@ use crate::controller::status::Standing;
 use crate::monitor::NotUsable;
 use crate::request::executor::Aim;
 use crate::request::factory::Next;
+use crate::request::pool_factory::{Leftover, leftover_round};
 use crate::request::preview::Plan;
 use crate::request::refusal::Refusal;
 use crate::request::round::POOL_FIELD;
@@ -233,6 +234,24 @@ fn remove(subject: &Subject<'_>, wish: Wish, next: Next, session: &Session, aim:
     let journal = PoolJournal::new(Arc::clone(pools), Arc::clone(entry), key.clone(), aim);
     let access = access(session, &pools.collection, aim);
     pools.collection.start(key, access, Arc::new(journal));
+}
+
+/// What was made for a pool that is gone, or that never came to be, goes after it. Tried once: the object does not wait
+/// for what others may use.
+fn tidy_up(
+    subject: &Subject<'_>,
+    wish: &Wish,
+    view: &ClusterView,
+    session: &Session,
+    aim: Aim,
+) -> bool {
+    let left = Leftover::wished(wish, view);
+    if leftover_round(&left, view).is_empty() || subject.entry.side().tidied {
+        return false;
+    }
+    subject.entry.side().tidied = true;
+    remove(subject, wish.clone(), Next::default(), session, aim);
+    true
 }
 
 /// What a person has said so far about a removal, remembered by what was tried.

@@ -273,7 +273,8 @@ fn new_client(entry: &PoolEntry, work: &PoolWork, incarnation: u64) {
 fn learn(work: &PoolWork, wish: &Wish, plan: &Plan) -> Record {
     let mut state = work.state();
     let known = state.record.clone().unwrap_or_else(|| wish.record.clone());
-    let record = if state.running || plan.now.round.creates() {
+    let begins = plan.now.round.creates() || plan.now.round.prepares();
+    let record = if state.running || begins {
         known
     } else {
         let wish = Wish {

@@ -40,8 +40,10 @@ pub(super) fn plan(
         .clone()
         .unwrap_or_else(|| newest.record.clone());
     // A private pool that is gone is forgotten: the next one gets a name never used before, so
-    // that a late command for the old name cannot mean it.
-    if record.never_published()
+    // that a late command for the old name cannot mean it. Where the object goes with it, there is no next one, and the
+    // object stays until what was made for the pool has gone, too.
+    if access.aim == Aim::Keep
+        && record.never_published()
         && let Some(identity) = &record.identity
         && view.identified(identity).is_none()
     {

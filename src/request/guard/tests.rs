@@ -1,5 +1,7 @@
 //! Rounds that must not be sent, as no planner should make them, and those that may.
 
+mod made;
+
 use std::collections::BTreeMap;
 
 use super::*;

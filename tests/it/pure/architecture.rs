@@ -40,6 +40,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("request::preview", "planning"),
     ("request::ownership", "planning"),
     ("request::contest", "planning"),
+    ("request::coding", "planning"),
     ("request::user_request", "planning"),
     ("monitor", "monitor"),
     ("ceph::rados", "rados"),

@@ -18,12 +18,7 @@ use super::support::{Case, LIMIT, holds};
 async fn fields_of_later_releases() {
     let case = Case::shared("later").await;
     let rest = "replicated: {size: 3}, applications: [{name: rbd}]";
-    let coded = "type: ErasureCoded, erasureCoded: {dataChunks: 2, codingChunks: 1}, applications: [{name: rbd}]";
     let table = [
-        (
-            coded.to_owned(),
-            vec!["type: an erasure-coded pool is not supported"],
-        ),
         (
             format!("{rest}, crush: {{rule: replicated_rule}}"),
             vec!["crush is not supported"],
