@@ -14,11 +14,11 @@ use kube::{Api, Client, Resource, ResourceExt};
 use tokio::time::Instant;
 
 use super::file::PoolFile;
-use super::registry::{Registry, Session};
+use super::registry::{Known, Registry, Session};
 use super::requests;
 use crate::api::conditions::{self, ConditionType};
 use crate::api::v1alpha1::{
-    CephPool, CephRequest, DeletionPolicy, Management, PoolReference, Verb,
+    CephPool, CephRequest, ClusterConnectionSpec, DeletionPolicy, Management, PoolReference, Verb,
 };
 use crate::api::validate;
 use crate::ceph::types::{Fsid, PoolName};
@@ -296,12 +296,22 @@ impl Pools {
         pool: &PoolName,
         verb: Verb,
     ) -> Result<(), Refusal> {
+        self.permits(&session.spec, namespace, pool, verb)
+    }
+
+    fn permits(
+        &self,
+        spec: &ClusterConnectionSpec,
+        namespace: &str,
+        pool: &PoolName,
+        verb: Verb,
+    ) -> Result<(), Refusal> {
         let labels: BTreeMap<String, String> = self
             .namespaces
             .get(&ObjectRef::new(namespace))
             .map(|found| found.labels().clone())
             .unwrap_or_default();
-        super::grants::permits(&session.spec, namespace, &labels, pool, verb).map_err(|denied| {
+        super::grants::permits(spec, namespace, &labels, pool, verb).map_err(|denied| {
             Refusal::new(
                 crate::api::conditions::Reason::NotGranted,
                 None,
@@ -319,9 +329,19 @@ impl Pools {
         pool: &PoolName,
         likely: Verb,
     ) -> Result<(), Refusal> {
+        self.permits_any(&session.spec, namespace, pool, likely)
+    }
+
+    fn permits_any(
+        &self,
+        spec: &ClusterConnectionSpec,
+        namespace: &str,
+        pool: &PoolName,
+        likely: Verb,
+    ) -> Result<(), Refusal> {
         use Verb::{Adopt, Create, Delete, Rename, TakeOver, Update};
         let others = [Update, Create, Adopt, Rename, Delete, TakeOver];
-        let granted = |verb| self.granted(session, namespace, pool, verb);
+        let granted = |verb| self.permits(spec, namespace, pool, verb);
         if others.into_iter().any(|verb| granted(verb).is_ok()) {
             Ok(())
         } else {
@@ -331,7 +351,8 @@ impl Pools {
 
     /// The older object that wishes for the same pool of the same cluster, and may have it.
     ///
-    /// Over all connections: two of them can reach one cluster. Objects that only observe, that are being deleted, that
+    /// Over all connections: two of them can reach one cluster, and one that cannot be reached just now still belongs to
+    /// the cluster it belonged to. Objects that only observe, that are being deleted, that
     /// are not valid or have no grant claim nothing.
     pub fn older_claim(&self, object: &CephPool, fsid: &Fsid, pool: &PoolName) -> Option<String> {
         let age = |object: &CephPool| {
@@ -349,16 +370,28 @@ impl Pools {
             if !claims {
                 return None;
             }
-            let session = self
-                .registry
-                .session(&other.spec.connection_ref.name)
-                .ok()?;
+            let connection = &other.spec.connection_ref.name;
+            let known = match self.registry.session(connection) {
+                Ok(session) => Some(Known {
+                    spec: Arc::clone(&session.spec),
+                    fsid: Some(session.fsid.clone()),
+                }),
+                Err(_) => self.registry.known(connection),
+            };
             let namespace = other.namespace().unwrap_or_default();
-            let may = session.fsid == *fsid
-                && session.spec.management == Management::Manage
-                && self
-                    .granted_any(&session, &namespace, pool, Verb::Create)
-                    .is_ok();
+            let told = other.status.as_ref();
+            let told = told.and_then(|status| status.fsid.as_deref());
+            let may = match known {
+                Some(Known { spec, fsid: known }) => {
+                    known.or_else(|| told.map(Fsid::new)).as_ref() == Some(fsid)
+                        && spec.management == Management::Manage
+                        && self
+                            .permits_any(&spec, &namespace, pool, Verb::Create)
+                            .is_ok()
+                }
+                // Its connection was not looked at yet, or is no more: what it had a grant for once, it has.
+                None => told.map(Fsid::new).as_ref() == Some(fsid),
+            };
             may.then(|| format!("{namespace}/{}", other.name_any()))
         })
     }

@@ -141,6 +141,16 @@ pub struct Registry {
     events: broadcast::Sender<RegistryEvent>,
     nudges: Arc<Nudges>,
     renewals: Arc<Mutex<BTreeSet<String>>>,
+    known: Arc<RwLock<BTreeMap<String, Known>>>,
+}
+
+/// What a connection says, also while there is no session.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Its spec.
+    pub spec: Arc<ClusterConnectionSpec>,
+    /// The cluster that it belongs to, where that is known.
+    pub fsid: Option<Fsid>,
 }
 
 #[derive(Clone, Debug)]
@@ -163,7 +173,20 @@ impl Registry {
             events: broadcast::channel(EVENTS_KEPT).0,
             nudges: Arc::default(),
             renewals: Arc::default(),
+            known: Arc::default(),
         }
+    }
+
+    /// What a connection says, whether it can be reached or not; nothing before it was first looked at.
+    pub fn known(&self, name: &str) -> Option<Known> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(name).cloned()
+    }
+
+    /// Notes what a connection says.
+    pub(super) fn tell(&self, name: &str, known: Known) {
+        let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        all.insert(name.to_owned(), known);
     }
 
     /// The session of a connection, or why there is none.
@@ -248,6 +271,9 @@ impl Registry {
 
     /// Forgets a connection that is no more.
     pub(super) fn remove(&self, name: &str) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.remove(name);
+        drop(known);
         let before = {
             let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
             entries.remove(name)

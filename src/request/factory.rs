@@ -85,13 +85,14 @@ impl Next {
                 }
             }
             // The name is about to be taken away: it is remembered, to be given back.
-            let away = found.name.while_removing(&record.nonce);
+            let base = PoolName::new(found.name.published());
+            let away = base.while_removing(&record.nonce);
             let removes = self.round.steps.iter().any(
                 |step| matches!(&step.command, MonCommand::PoolRename { to, .. } if *to == away),
             );
             if removes && record.removal.is_none() {
                 record.removal = Some(record.nonce.clone());
-                record.private_base = Some(found.name.clone());
+                record.private_base = Some(base);
             }
         }
         if self.round.creates() {

@@ -227,7 +227,8 @@ fn rename(wish: &Wish, from: &PoolName, to: &PoolName) -> Option<Rename> {
         return Some(Rename::Away);
     }
     let publishes = wish.record.unpublished && *from == wish.private_name();
-    let renames = wish.record.identity.is_some() && !from.is_private();
+    // From whatever name it has, also a private one of which nothing is recorded any more.
+    let renames = wish.record.identity.is_some();
     (*to == wish.pool && (publishes || renames)).then_some(Rename::Named)
 }
 

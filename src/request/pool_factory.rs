@@ -35,6 +35,7 @@ const DEFAULT_PG_NUM: i64 = 32;
 impl RequestFactory for PoolRequestFactory {
     fn next_round(&self, wish: &Wish, view: &ClusterView) -> Next {
         let next = match locate::locate(wish, view) {
+            Err(refusal) if refusal.reason == Reason::PoolMissing => missing(wish, refusal),
             Err(refusal) => Next::refused(refusal),
             Ok(Place::Nowhere) => Next {
                 verb: Verb::Create,
@@ -67,10 +68,35 @@ impl RequestFactory for PoolRequestFactory {
                 ..adopt(wish, pool, token.as_ref())
             },
         };
-        Next {
+        let mut next = Next {
             doubtful: locate::doubtful(wish, view),
             ..next
+        };
+        let left_alone = |step: &Step| wish.left_alone.contains(&step.field);
+        next.round.steps.retain(|step| !left_alone(step));
+        next
+    }
+}
+
+/// A pool that is gone, and that a person may want made again. What else that takes a word for is asked for in the same
+/// breath, so that nobody finds out about the second danger after having agreed to the first.
+fn missing(wish: &Wish, refusal: Refusal) -> Next {
+    let supposing = |refusals: &[Refusal]| {
+        let mut wish = wish.clone();
+        for asked in refusals.iter().filter_map(|refusal| refusal.token.as_ref()) {
+            wish.confirmations.given.insert(asked.token.clone());
+            wish.confirmations.asked.push((**asked).clone());
         }
+        wish
+    };
+    let sizes = configure::unsafe_wishes(&supposing(std::slice::from_ref(&refusal)), None, None);
+    // The command to confirm it with names all of them.
+    let identity = wish.record.identity.as_ref();
+    let first = identity.and_then(|identity| locate::missing(&supposing(&sizes), identity));
+    let first = first.unwrap_or(refusal);
+    Next {
+        refusals: std::iter::once(first).chain(sizes).collect(),
+        ..Next::default()
     }
 }
 
@@ -167,17 +193,27 @@ fn create(wish: &Wish) -> Next {
 /// Rounds two and three of a new pool: all settings, then mark, locks and name.
 fn unpublished(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
     if let Some(other) = view.pool_named(&wish.pool) {
+        // Under a name that somebody gave it, it may be in use by now.
+        let renamed = wish.record.unpublished && pool.name != wish.private_name();
+        let left = if renamed {
+            format!(
+                ". This one (id {}) was given the name {} by hand meanwhile, and is left as it is",
+                pool.id, pool.name
+            )
+        } else {
+            String::new()
+        };
         let refusal = Refusal::new(
             Reason::PoolExists,
             Some(POOL_FIELD),
             format!(
                 "a pool {} (id {}) was made by somebody else while this one was being configured; choose \
-                 another poolName, or remove that pool",
+                 another poolName, or remove that pool{left}",
                 wish.pool, other.id
             ),
         );
         return Next {
-            round: if wish.record.unpublished {
+            round: if wish.record.unpublished && !renamed {
                 remove::unpublished(wish, "its real name was taken meanwhile")
             } else {
                 Round::default()
@@ -237,6 +273,8 @@ fn published(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
     if !wish.observe {
         steps.extend(mark(wish, pool));
     }
+    // What is left alone for now, the rest does not wait for.
+    steps.retain(|step| !wish.left_alone.contains(&step.field));
     if steps.is_empty() {
         steps = locks;
     }

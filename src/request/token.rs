@@ -117,6 +117,20 @@ impl Confirmations {
         }
     }
 
+    /// What the annotation has to say for one more token: those that it names already and that still count stay in it,
+    /// or a second word would take the first one back.
+    pub fn with(&self, used: &[UsedToken], token: &str) -> String {
+        let counts = |asked: &&AskedToken| {
+            let spent = used.iter().any(|used| used.token == asked.token);
+            self.given.contains(&asked.token) && !spent
+        };
+        // Whatever else stands there was not asked for.
+        let asked = self.asked.iter().filter(counts);
+        let mut tokens: BTreeSet<&str> = asked.map(|asked| asked.token.as_str()).collect();
+        tokens.insert(token);
+        tokens.into_iter().collect::<Vec<_>>().join(",")
+    }
+
     fn token(
         &self,
         danger: &Danger,
@@ -227,6 +241,25 @@ mod tests {
         assert_eq!(needed(own.answer(&[], &size, None, 9)), first);
         own.asked.clear();
         assert_ne!(needed(own.answer(&[], &size, None, 9)), first);
+    }
+
+    /// The annotation that a second question asks for does not take back the answer to the first.
+    #[test]
+    fn with_what_is_given() {
+        let mut own = Confirmations::default();
+        let again = needed(own.answer(&[], &Danger::new("makeAgain", "foo"), Some(&pool(7)), 3));
+        let size = needed(own.answer(&[], &Danger::new("size", "1"), None, 3));
+        assert_eq!(own.with(&[], &size.token), size.token);
+        own.asked = vec![again.clone()];
+        own.given = parse(&format!("whatever, {}", again.token));
+        let both = parse(&own.with(&[], &size.token));
+        assert_eq!(
+            both,
+            BTreeSet::from([again.token.clone(), size.token.clone()])
+        );
+        let mut used = Vec::new();
+        spend(&mut used, &again.token, "request");
+        assert_eq!(own.with(&used, &size.token), size.token);
     }
 
     /// A token works for one request, as often as that one needs it, and never again.

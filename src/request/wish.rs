@@ -43,6 +43,8 @@ pub struct Wish {
     pub confirmations: Confirmations,
     /// Marks whose owners are found to be gone: a pool with such a mark is nobody's.
     pub dead_marks: BTreeSet<String>,
+    /// Fields that are not corrected for now, since somebody else changes them as often.
+    pub left_alone: BTreeSet<String>,
     /// What is recorded of the pool.
     pub record: Record,
 }
@@ -131,7 +133,9 @@ impl Wish {
         }
         format!(
             "confirm it: `kubectl -n {} annotate cephpool {} {ANNOTATION_CONFIRM}={} --overwrite`",
-            self.owner.namespace, self.owner.name, asked.token
+            self.owner.namespace,
+            self.owner.name,
+            self.confirmations.with(&self.record.used, &asked.token)
         )
     }
 
@@ -159,6 +163,7 @@ impl Wish {
             remove: false,
             confirmations: Confirmations::default(),
             dead_marks: BTreeSet::new(),
+            left_alone: BTreeSet::new(),
             record,
         }
     }
@@ -231,6 +236,7 @@ impl Wish {
             remove: spec.deletion_policy == DeletionPolicy::Delete,
             confirmations: Confirmations::default(),
             dead_marks: BTreeSet::new(),
+            left_alone: BTreeSet::new(),
             owner,
             record,
         })

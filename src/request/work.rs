@@ -51,6 +51,10 @@ pub struct State {
     pub rejections: Vec<Rejection>,
     /// Who else changes its fields.
     pub contest: Contest,
+    /// The fields that the run under way leaves alone because of that.
+    pub left_alone: BTreeSet<String>,
+    /// The claim that was drawn to take the pool back, until it stands in the pool's mark.
+    pub new_claim: Option<String>,
     /// The generation that a person cancelled: nothing more is sent for it.
     pub cancelled: Option<i64>,
     /// Requests that were cancelled before it was known whose they are.

@@ -41,6 +41,7 @@ mod real {
     mod calamari;
     mod cancel;
     mod chart;
+    mod claims;
     mod connections;
     mod contents;
     mod crash;

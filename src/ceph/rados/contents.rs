@@ -79,6 +79,7 @@ pub(super) async fn look(
         }
     };
     let stage = Arc::new(Stage::default());
+    stage.set(CONNECTING);
     let order = Order {
         library: client.library,
         options: client.options.clone(),
@@ -125,6 +126,9 @@ fn something(what: impl Into<String>) -> Contents {
     Contents::Something(what.into())
 }
 
+/// Where a look begins.
+const CONNECTING: &str = "connecting to the monitors";
+
 /// What the look is at, for the sentence of one that took too long.
 #[derive(Debug, Default)]
 struct Stage(Mutex<String>);
@@ -157,7 +161,7 @@ struct Order {
 
 impl Order {
     fn connect(&self) -> Looked<Arc<Cluster>> {
-        self.stage.set("connecting to the monitors");
+        self.stage.set(CONNECTING);
         let left = self.end.saturating_duration_since(Instant::now());
         let limits = Limits {
             connect_timeout: self.limits.connect_timeout.min(left),

@@ -21,7 +21,7 @@ use crate::api::v1alpha1::{ANNOTATION_CONFIRM, ClusterConnection};
 use crate::ceph::types::{Epoch, Fsid};
 use crate::controller::connection_status::{Problem, Standing};
 use crate::controller::keyring;
-use crate::controller::registry::{NoSession, Session};
+use crate::controller::registry::{Known, NoSession, Session};
 use crate::monitor::{Contact, NotUsable};
 use crate::request::token::{Answer, AskedToken, Confirmations, Danger, parse};
 
@@ -64,6 +64,12 @@ impl Shared {
         slot: &mut Slot,
     ) -> Option<Attended> {
         let name = connection.name_any();
+        let known = Known {
+            spec: Arc::new(connection.spec.clone()),
+            fsid: pinned(&connection.spec, &slot.status(connection))
+                .or_else(|| slot.first_contact.clone()),
+        };
+        self.registry.tell(&name, known);
         let desired = match self.wanted(connection, slot).await {
             Ok(Wanted::Client(desired)) => desired,
             Ok(Wanted::Unknown) => return Some(Attended::now(self.before_the_key(&name, slot))),

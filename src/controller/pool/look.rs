@@ -161,6 +161,7 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
             wish: &wish,
             plan: &plan,
             session: &session,
+            view: &view,
             now,
         },
         base,
@@ -228,6 +229,7 @@ fn new_wish(entry: &PoolEntry, work: &PoolWork, object: &CephPool, wish: &Wish) 
     if changed || asked {
         state.rejections.clear();
         state.contest.clear();
+        state.left_alone.clear();
         if asked || state.cancelled != Some(wish.generation) {
             state.cancelled = None;
         }

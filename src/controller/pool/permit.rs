@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::subject::{Look, Subject};
 use super::tickets;
 use crate::api::conditions::Reason;
+use crate::api::v1alpha1::Verb;
 use crate::ceph::types::PoolName;
 use crate::controller::pools::names_to_grant;
 use crate::controller::registry::Session;
@@ -110,8 +111,13 @@ pub(super) fn may(
             .pools
             .granted(session, &subject.key.namespace, name, plan.now.verb)?;
     }
-    // Once begun it is this object's.
-    let begins = found.is_none_or(|found| found.adopting) && !wish.record.unpublished;
+    // Once begun it is this object's, under the name it was begun for. Another name is another claim.
+    let begun_for = wish.record.private_base.as_ref();
+    let begins = if wish.record.unpublished {
+        begun_for.is_some_and(|name| *name != wish.pool)
+    } else {
+        plan.now.verb == Verb::Rename || found.is_none_or(|found| found.adopting)
+    };
     let older = begins
         .then(|| {
             subject

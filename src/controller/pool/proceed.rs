@@ -10,14 +10,16 @@ use tokio::time::Instant;
 use super::subject::{Look, SOON, Subject};
 use super::tickets;
 use crate::api::conditions::Reason;
+use crate::ceph::view::ClusterView;
 use crate::controller::journal::PoolJournal;
 use crate::controller::pools::{PoolEntry, retry_delay};
 use crate::controller::registry::Session;
 use crate::controller::status::Standing;
 use crate::request::collection::RequestCollection;
 use crate::request::executor::{Access, Aim};
-use crate::request::preview::Plan;
+use crate::request::preview::{self, Plan};
 use crate::request::refusal::Refusal;
+use crate::request::registry::{ObjectType, factory};
 use crate::request::rejection::Rejection;
 use crate::request::wish::Wish;
 use crate::request::work::{PoolWork, RunEnd};
@@ -35,6 +37,7 @@ pub(super) struct Scene<'a> {
     pub(super) wish: &'a Wish,
     pub(super) plan: &'a Plan,
     pub(super) session: &'a Session,
+    pub(super) view: &'a ClusterView,
     pub(super) now: Timestamp,
 }
 
@@ -51,6 +54,7 @@ pub(super) fn proceed(subject: &Subject<'_>, scene: &Scene<'_>, base: Look) -> L
         wish,
         plan,
         session,
+        view,
         now,
     } = *scene;
     let (running, end, rejections) = {
@@ -93,19 +97,35 @@ pub(super) fn proceed(subject: &Subject<'_>, scene: &Scene<'_>, base: Look) -> L
         };
     }
     let drifted = entry.side().settled == Some(wish.generation);
-    if drifted && let Some((field, observed, until)) = contested(work, plan, now) {
-        let wait = until.duration_since(now).unsigned_abs();
-        return Look {
-            standing: Standing::Contested {
-                field,
-                observed,
-                until,
-            },
-            plan: Some(plan.clone()),
-            requeue: wait.max(SOON),
-            ..base
-        };
+    let contested = if drifted {
+        contested(work, plan, now)
+    } else {
+        Vec::new()
+    };
+    let left_alone: BTreeSet<String> = contested
+        .iter()
+        .map(|(field, _, _)| field.clone())
+        .collect();
+    let rest = (!left_alone.is_empty()).then(|| without(wish, view, &left_alone));
+    if let (Some(rest), Some((field, observed, until))) = (&rest, contested.into_iter().next()) {
+        let mut steps = rest.now.round.steps.iter();
+        // The other fields do not wait for this one.
+        if !steps.any(|step| !blocked(step.command.clone())) {
+            let wait = until.duration_since(now).unsigned_abs();
+            return Look {
+                standing: Standing::Contested {
+                    field,
+                    observed,
+                    until,
+                },
+                plan: Some(plan.clone()),
+                requeue: wait.max(SOON),
+                ..base
+            };
+        }
     }
+    let plan = rest.as_ref().unwrap_or(plan);
+    work.state().left_alone = left_alone;
     let opened = tickets::open_for(entry, work, wish, plan, now);
     if drifted && opened {
         let fields: BTreeSet<String> = plan.steps().map(|step| step.field.clone()).collect();
@@ -267,13 +287,23 @@ fn rejected_wait(entry: &PoolEntry, work: &PoolWork, any: bool) -> Option<Durati
     }
 }
 
-/// The first field that somebody else keeps changing, what it is set to, and until when it is left alone.
-fn contested(work: &PoolWork, plan: &Plan, now: Timestamp) -> Option<(String, String, Timestamp)> {
+/// The fields that somebody else keeps changing, what they are set to, and until when they are left alone.
+fn contested(work: &PoolWork, plan: &Plan, now: Timestamp) -> Vec<(String, String, Timestamp)> {
     let state = work.state();
-    plan.steps().find_map(|step| {
+    let held = plan.steps().filter_map(|step| {
         let until = state.contest.held_until(&step.field, now)?;
         Some((step.field.clone(), step.observed.clone(), until))
-    })
+    });
+    held.collect()
+}
+
+/// The plan for all fields but these.
+fn without(wish: &Wish, view: &ClusterView, left_alone: &BTreeSet<String>) -> Plan {
+    let wish = Wish {
+        left_alone: left_alone.clone(),
+        ..wish.clone()
+    };
+    preview::plan(factory(ObjectType::Pool), &wish, view)
 }
 
 fn status_words(standing: &Standing) -> String {

@@ -15,7 +15,7 @@ use crate::request::round::{POOL_FIELD, Round};
 use crate::request::token::spend;
 use crate::request::user_request::UserRequest;
 use crate::request::wish::{Record, Wish};
-use crate::request::work::{PoolWork, RunEnd};
+use crate::request::work::{PoolWork, RunEnd, State};
 
 /// Plans for the newest wish, with the record as this run knows it.
 pub(super) fn plan(
@@ -45,9 +45,8 @@ pub(super) fn plan(
         && view.identified(identity).is_none()
     {
         record.identity = None;
-        record.nonce = fresh_word();
+        new_name(&mut record);
         record.unpublished = false;
-        record.private_base = None;
     }
     if record.identity.is_some() && !record.unpublished && record.removal.is_none() {
         // A pool that gets a private name again gets one that was never used before.
@@ -58,7 +57,10 @@ pub(super) fn plan(
         ..(*newest).clone()
     };
     wish.confirmations.open = state.open_requests();
-    let next = match access.aim {
+    if access.aim == Aim::Keep {
+        wish.left_alone.clone_from(&state.left_alone);
+    }
+    let mut next = match access.aim {
         Aim::Discard => discard_round(&wish, view),
         Aim::Remove => {
             let refused = state
@@ -69,6 +71,9 @@ pub(super) fn plan(
         }
         Aim::Keep => factory(ObjectType::Pool).next_round(&wish, view),
     };
+    if access.aim == Aim::Keep && begins_anew(&mut state, &mut wish, view, &next) {
+        next = factory(ObjectType::Pool).next_round(&wish, view);
+    }
     let mut wish = next.advance(wish);
     if next.found.as_ref().is_some_and(|found| found.adopting) {
         // Before a pool is ours, nothing of it was applied by us: not even what was meant for another one before.
@@ -90,6 +95,43 @@ pub(super) fn plan(
     }
     state.record = Some(wish.record.clone());
     Ok((Arc::new(wish), next))
+}
+
+/// What begins anew gets words never used before, so that neither a late command nor anybody with an older copy of the
+/// record can mean it: a pool that is made again, and a mark that takes a pool back. Says whether there are any.
+fn begins_anew(state: &mut State, wish: &mut Wish, view: &ClusterView, next: &Next) -> bool {
+    // A pool that has the private name by now is not this object's: it would not be made, but found.
+    let taken = view.pool_named(&wish.private_name()).is_some();
+    let record = &mut wish.record;
+    if next.round.creates() && (taken || record.identity.is_some()) {
+        new_name(record);
+        if record.identity.is_some() {
+            record.claim = fresh_word();
+            record.claim_recorded = false;
+        }
+        return true;
+    }
+    match &next.found {
+        Some(found) if found.adopting => {
+            if !record.claim_recorded || state.new_claim.as_ref() == Some(&record.claim) {
+                return false;
+            }
+            record.claim = fresh_word();
+            state.new_claim = Some(record.claim.clone());
+            true
+        }
+        Some(_) => {
+            state.new_claim = None;
+            false
+        }
+        None => false,
+    }
+}
+
+/// A private name that was never used before.
+fn new_name(record: &mut Record) {
+    record.nonce = fresh_word();
+    record.private_base = None;
 }
 
 /// Remembers the tokens that let this round's steps pass, before they are sent.

@@ -400,9 +400,16 @@ fn other_names() {
     );
     let taken = Scene::new(&["bar", "foo"], Some("bar"), false);
     let unknown = Scene::new(&["bar"], None, false);
-    // What has a private name is being made or removed, by somebody.
+    // Also from a private one of which nothing is on record any more, if it is this object's and not somebody else's.
     let private = Scene::new(&[OTHERS], Some(OTHERS), false);
-    for (scene, from) in [(taken, "bar"), (unknown, "bar"), (private, OTHERS)] {
+    assert_eq!(private.check(vec![rename(OTHERS, "foo")]), Ok(()));
+    let others = Scene::new(&["bar", OTHERS], Some("bar"), false);
+    let objection = others.check(vec![rename(OTHERS, "foo")]);
+    assert!(
+        matches!(objection, Err(Objection::OtherPool { .. })),
+        "{objection:?}"
+    );
+    for (scene, from) in [(taken, "bar"), (unknown, "bar")] {
         let objection = scene.check(vec![rename(from, "foo")]);
         let (from, to) = (name(from), name("foo"));
         assert_eq!(objection, Err(Objection::Renames { from, to }));

@@ -78,7 +78,9 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
             continue;
         }
         let step = set(pool, setting, &asked.value, "as the manifest says");
-        if is_lock(setting) && asked.value == Value::Flag(true) {
+        // One that nothing else has to wait for is set at once; a pool under its private name must stay removable.
+        let waits = setting.variable != settings::NO_DELETE || wish.record.unpublished;
+        if is_lock(setting) && asked.value == Value::Flag(true) && waits {
             // It would keep the manager from moving the placement groups to where they shall be.
             let too_early =
                 setting.variable == settings::NO_PG_CHANGE && !pool.placement_groups.settled();
@@ -95,6 +97,8 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
         }
     }
     wanted.extend(removed(wish, pool));
+    // Before the locks are looked at: none is lifted for what is not sent.
+    wanted.retain(|(_, step)| !wish.left_alone.contains(&step.field));
     let mut configuration = Configuration {
         locks,
         waiting,

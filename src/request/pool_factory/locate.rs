@@ -61,8 +61,8 @@ pub(super) fn locate<'view>(
     };
     match read_mark(pool, &wish.owner) {
         Mark::Foreign(mark) => return foreign(wish, pool, &mark, view),
-        Mark::Ours { claim, .. } if wish.record.claim_recorded && claim != wish.record.claim => {
-            return another_claim(wish, pool, &claim, identity);
+        Mark::Ours { claim, .. } if is_another(wish, &claim) => {
+            return another_claim(wish, pool, &claim, view);
         }
         // The nonce stands in the status, which proves a private pool; the mark comes with the real name.
         Mark::Missing if !wish.record.identity_proven && !is_private(wish, pool) => {
@@ -101,7 +101,14 @@ fn unknown<'view>(wish: &Wish, view: &'view ClusterView) -> Result<Place<'view>,
     if wish.record.unpublished
         && let Some(pool) = view.pool_named(&wish.private_name())
     {
-        return Ok(Place::Private(pool));
+        // Nobody else would use that name, unless it was given to a pool by hand.
+        return match read_mark(pool, &wish.owner) {
+            Mark::Foreign(mark) => foreign(wish, pool, &mark, view),
+            Mark::Ours { claim, .. } if is_another(wish, &claim) => {
+                another_claim(wish, pool, &claim, view)
+            }
+            Mark::Ours { .. } | Mark::Missing => Ok(Place::Private(pool)),
+        };
     }
     by_name(wish, view)
 }
@@ -112,11 +119,19 @@ fn by_name<'view>(wish: &Wish, view: &'view ClusterView) -> Result<Place<'view>,
         return Ok(Place::Nowhere);
     };
     match read_mark(pool, &wish.owner) {
+        Mark::Ours { claim, .. } if is_another(wish, &claim) => {
+            another_claim(wish, pool, &claim, view)
+        }
         // The same object made again, or its status and annotation lost: it has its pool back.
         Mark::Ours { .. } => Ok(Place::Published(pool)),
         Mark::Foreign(mark) => foreign(wish, pool, &mark, view),
         Mark::Missing => unmarked(wish, pool),
     }
+}
+
+/// Whether a claim is not the one that is recorded, where one is.
+pub(super) fn is_another(wish: &Wish, claim: &str) -> bool {
+    wish.record.claim_recorded && claim != wish.record.claim
 }
 
 /// A pool whose mark names this object, under a claim that it did not make: an object of the same name made it, in a
@@ -125,7 +140,7 @@ fn another_claim<'view>(
     wish: &Wish,
     pool: &'view Arc<Pool>,
     claim: &str,
-    identity: &PoolIdentity,
+    view: &ClusterView,
 ) -> Result<Place<'view>, Refusal> {
     let owner = format!("{} under another claim ({claim})", wish.owner.object());
     if pool.name != wish.pool {
@@ -135,7 +150,8 @@ fn another_claim<'view>(
             "leave it to its owner, or delete this object",
         ));
     }
-    match wish.answer(&Danger::new("takeOver", claim), Some(identity)) {
+    let identity = view.map().identity(pool);
+    match wish.answer(&Danger::new("takeOver", claim), Some(&identity)) {
         Answer::Confirmed(token) => Ok(Place::Unowned {
             pool,
             token: Some(token),
@@ -243,22 +259,27 @@ fn gone<'view>(
             ),
         ));
     }
+    missing(wish, identity).map_or(Ok(Place::Nowhere), Err)
+}
+
+/// What is said of the object's pool, which is gone, until a person wants it made again.
+pub(super) fn missing(wish: &Wish, identity: &PoolIdentity) -> Option<Refusal> {
     let danger = Danger::new("makeAgain", wish.pool.as_str());
-    match wish.answer(&danger, Some(identity)) {
-        Answer::Confirmed(_) => Ok(Place::Nowhere),
-        Answer::Needed(asked) => Err(Refusal::new(
-            Reason::PoolMissing,
-            Some(POOL_FIELD),
-            format!(
-                "pool {} (id {}) is gone from the cluster and is not silently made again, since clients would \
-                 mount an empty pool; find out who removed it. To have a new, empty pool, {}",
-                wish.pool,
-                identity.id,
-                wish.how_to_confirm(&asked)
-            ),
-        )
-        .asking(asked)),
-    }
+    let Answer::Needed(asked) = wish.answer(&danger, Some(identity)) else {
+        return None;
+    };
+    let refusal = Refusal::new(
+        Reason::PoolMissing,
+        Some(POOL_FIELD),
+        format!(
+            "pool {} (id {}) is gone from the cluster and is not silently made again, since clients would \
+             mount an empty pool; find out who removed it. To have a new, empty pool, {}",
+            wish.pool,
+            identity.id,
+            wish.how_to_confirm(&asked)
+        ),
+    );
+    Some(refusal.asking(asked))
 }
 
 /// The mark on the object's pool, or on the pool of its name, of an object that this control plane may have lost.

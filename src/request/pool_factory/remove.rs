@@ -55,6 +55,21 @@ pub fn discard_round(wish: &Wish, view: &ClusterView) -> Next {
             ),
         ));
     }
+    let owner = match read_mark(pool, &wish.owner) {
+        Mark::Foreign(mark) => Some(mark.owner().to_owned()),
+        Mark::Ours { claim, .. } => locate::is_another(wish, &claim)
+            .then(|| format!("{} under another claim ({claim})", wish.owner.object())),
+        Mark::Missing => None,
+    };
+    if let Some(owner) = owner {
+        return Next::refused(Refusal::new(
+            Reason::OwnedByAnother,
+            Some(POOL_FIELD),
+            format!(
+                "pool {private} carries the mark of {owner}, so it is not removed; remove it by hand if it is not needed"
+            ),
+        ));
+    }
     Next {
         round: unpublished(wish, "the object was deleted before the pool was published"),
         found: Some(found(view, pool, wish, false)),
@@ -103,7 +118,8 @@ pub fn removal_round(
     let private = wish.removal_name().filter(|name| *name == pool.name);
     let real = match &private {
         Some(_) => wish.record.private_base.clone(),
-        None => Some(pool.name.clone()),
+        // Also where it has a private name that is not on record, as after a lost status.
+        None => Some(PoolName::new(pool.name.published())),
     }
     .unwrap_or_else(|| wish.pool.clone());
     let back = |refusals: Vec<Refusal>| match &private {
@@ -151,7 +167,7 @@ pub fn removal_round(
                 from: pool.name.clone(),
                 to: wish
                     .removal_name()
-                    .unwrap_or_else(|| pool.name.while_removing(&wish.record.nonce)),
+                    .unwrap_or_else(|| real.while_removing(&wish.record.nonce)),
             },
             field: POOL_FIELD.to_owned(),
             desired: "absent".to_owned(),

@@ -1,10 +1,12 @@
 //! Runs: the executor on a simulated cluster with a real monitor, and what may go wrong on the way.
 //! The clock stands still but where everybody waits for it.
 
+mod again;
 mod bench;
 mod lost;
 mod meanwhile;
 mod removing;
+mod states;
 mod words;
 
 use std::sync::Arc;

@@ -1,18 +1,16 @@
 //! Rule 4, the other half: pools that were there before their objects, pools whose owners are gone, pools that are
 //! taken from their owners, and who waits for whom.
 
-use std::sync::Arc;
-
 use kube::ResourceExt;
 use poolwright::api::v1alpha1::Operation;
 use serde_json::{Value, json};
 
 use super::steps::{
-    ANNOTATION, PLAIN, annotation, create, delete, enable, make_with, marks, status, tag, token_in,
+    ANNOTATION, PAUSED, PLAIN, annotation, create, delete, make_with, marks, own_connection,
+    status, tag, token_in,
 };
-use super::support::{Case, Ceph, LIMIT, World, holds, rounds};
+use super::support::{Case, LIMIT, holds, rounds};
 
-const PAUSED: &str = "poolwright.dev/paused";
 const CONFIRM: &str = "poolwright.dev/confirm";
 
 /// A spec for a pool of [`create`], with this policy and more.
@@ -30,8 +28,7 @@ fn spec_of(pool: &str, policy: &str, more: &str) -> String {
 
 /// A case on the shared cluster with a connection of its own, whose grant allows these.
 async fn granted(name: &str, allow: &[&str]) -> Case {
-    let world = World::shared().await;
-    let case = Case::with_connection(world, name, name, Arc::new(Ceph::shared())).await;
+    let case = own_connection(name).await;
     allow_all_names(&case, allow).await;
     case
 }
@@ -41,16 +38,6 @@ async fn allow_all_names(case: &Case, allow: &[&str]) {
     case.world
         .connect(case.connection(), case.cluster(), json!({"grants": grants}))
         .await;
-}
-
-/// Makes a pool by hand, with an application.
-async fn by_hand(case: &Case, name: &str) -> Value {
-    let pool = case.pool_name(name);
-    case.hand(&create(&pool)).await;
-    case.hand(&enable(&pool, "rbd")).await;
-    let made = case.made(name).await;
-    case.seen().await;
-    made
 }
 
 /// Without what a round changes by the way, and without the mark.
@@ -124,7 +111,7 @@ fn words_of_mark(rounds: &[Vec<String>], at: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unmarked_pool() {
     let case = Case::shared("adopt").await;
-    let before = by_hand(&case, "a").await;
+    let before = case.by_hand("a").await;
     case.hand(&tag(&case.pool_name("a"), "their", "key")).await;
     let before_key = case.its_pool("a").await;
     case.apply("a", &spec("Never", ", quota: {maxObjects: 7}"))
@@ -175,7 +162,7 @@ async fn an_unmarked_pool() {
     assert_eq!(keys, [true, true, false, false]);
 
     // Where all is as declared already it is one round.
-    let before = by_hand(&case, "b").await;
+    let before = case.by_hand("b").await;
     case.apply("b", &spec("IfUnowned", "")).await;
     case.ready("b").await;
     let sent = adoption_of(&case, "b").await;
@@ -219,7 +206,7 @@ async fn without_an_application() {
 #[tokio::test(flavor = "multi_thread")]
 async fn adoption_takes_a_grant() {
     let case = granted("adoptable", &["Create", "Update", "Rename", "TakeOver"]).await;
-    let before = by_hand(&case, "a").await;
+    let before = case.by_hand("a").await;
     case.apply("a", &spec("IfUnowned", "")).await;
     let message = case.stalled("a", "NotGranted").await;
     assert!(message.contains("no grant allows Adopt"), "{message}");
@@ -241,13 +228,8 @@ async fn adoption_takes_a_grant() {
 async fn somebody_elses_pool() {
     let case = granted("theirs", &["Create", "Update", "Adopt"]).await;
     let pool = case.pool_name("a");
-    by_hand(&case, "a").await;
-    for (key, value) in [
-        ("poolwright", "another-cluster/12ab/34cd"),
-        ("poolwright.object", "their/pool"),
-    ] {
-        case.hand(&tag(&pool, key, value)).await;
-    }
+    case.by_hand("a").await;
+    case.mark_of_another("a").await;
     let before = case.its_pool("a").await;
     case.seen().await;
     let untouched = async || {
@@ -405,7 +387,7 @@ async fn the_older_one_wins() {
     case.ready("young").await;
 
     // Also of a pool that is there and nobody's.
-    let before = by_hand(&case, "found").await;
+    let before = case.by_hand("found").await;
     let found = spec_of(&case.pool_name("found"), "IfUnowned", "");
     make_with(&case, "first", &found, PAUSED, "true").await;
     case.a_second_after("first").await;
@@ -459,7 +441,7 @@ async fn observers_claim_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_is_restored() {
     let case = Case::shared("backup").await;
-    by_hand(&case, "a").await;
+    case.by_hand("a").await;
     case.apply("a", &spec("IfUnowned", ", quota: {maxObjects: 7}"))
         .await;
     case.ready("a").await;

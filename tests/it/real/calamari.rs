@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use poolwright::api::v1alpha1::Operation;
-use poolwright::ceph::command::{MonCommand, PoolCreate};
+use poolwright::ceph::command::MonCommand;
 use poolwright::ceph::types::PoolName;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
+use super::steps::create_of;
 use super::support::{Case, Ceph, LIMIT, World, holds, pools_of, rounds};
 
 const COMMANDS: [&str; 2] = [
@@ -53,19 +54,11 @@ async fn documented_example() {
             + 1
     };
     while next_id().await < 7 {
-        case.hand(&MonCommand::PoolCreate(PoolCreate {
-            pool: PoolName::new(format!("filler-{}", next_id().await)),
-            pg_num: 1,
-            size: Some(2),
-            autoscale_mode: Some("off".into()),
-            pg_num_min: None,
-            pg_num_max: None,
-            bulk: None,
-            target_size_bytes: None,
-            target_size_ratio: None,
-            profile: None,
-            rule: None,
-        }))
+        case.hand(&create_of(
+            &format!("filler-{}", next_id().await),
+            1,
+            Some(2),
+        ))
         .await;
     }
     case.apply(

@@ -1,41 +1,21 @@
 //! Ways in which a cluster cannot be reached: each has its own condition, nothing hangs, nothing is sent, and what is
 //! put right is picked up.
 
-use std::process::Stdio;
+mod faults;
+
 use std::sync::Arc;
 
 use kube::api::{DeleteParams, Patch, PatchParams};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client};
 use poolwright::api::v1alpha1::ClusterConnection;
-use serde_json::{Value, json};
-use tokio::process::Command;
-use tokio::time::{Duration, Instant};
+use serde_json::json;
+use tokio::time::Instant;
 
-use super::steps::{PLAIN, ready, status};
-use super::support::{
-    CAPS, Case, Ceph, ControlPlane, LIMIT, Own, World, condition, holds, kubeconfig_of_chart, run,
-};
+use super::steps::{PLAIN, SMALL, WRONG_KEY, own_connection, status};
+use super::support::{CAPS, Case, Ceph, LIMIT, Own, World, condition, holds, make_connection};
 
-/// A key in the right form that no cluster knows.
-const WRONG_KEY: &str = "AQDvxRhnAAAAABAAnN5Ejt1oyuvbCNVvyPS9ug==";
 /// An address of the test net, where nobody answers.
 const NOBODY: &str = "192.0.2.1";
-
-/// Applies a connection as it is, whatever comes of it.
-async fn connect(client: &Client, name: &str, spec: &Value) {
-    let connections: Api<ClusterConnection> = Api::all(client.clone());
-    let object = json!({
-        "apiVersion": "poolwright.dev/v1alpha1", "kind": "ClusterConnection", "metadata": {"name": name}, "spec": spec,
-    });
-    connections
-        .patch(
-            name,
-            &PatchParams::apply("test").force(),
-            &Patch::Apply(&object),
-        )
-        .await
-        .expect("the connection is accepted");
-}
 
 /// Reason and message of a connection's Ready, for its present generation.
 async fn state(client: &Client, name: &str) -> Option<(String, String)> {
@@ -63,182 +43,10 @@ async fn until(case: &Case, name: &str, reason: &str) -> String {
     .await
 }
 
-/// Deliverable 5: each thing that can be wrong has its own reason and its own sentence, and all of them at once hold up
-/// nobody else.
-#[tokio::test(flavor = "multi_thread")]
-async fn each_fault_has_its_own_condition() {
-    let case = Case::shared("faults").await;
-    let ceph = case.cluster();
-    let good = ceph.user("poolwright-faults", CAPS).await;
-    let secret = |name: &str| json!({"namespace": "poolwright-system", "name": name, "key": "key"});
-    for (name, content) in [
-        ("faults-good", good.as_str()),
-        ("faults-wrong", WRONG_KEY),
-        ("faults-garbage", "hunter2"),
-    ] {
-        case.world.secret(&case.client, name, content).await;
-    }
-    let base = |more: Value| {
-        let mut spec = json!({
-            "monitors": [ceph.monitors()], "user": "poolwright-faults", "keySecretRef": secret("faults-good"),
-            "grants": [{"name": "all", "namespaces": {"all": true}}],
-        });
-        for (field, value) in more.as_object().expect("fields") {
-            spec[field] = value.clone();
-        }
-        spec
-    };
-    let other = "00000000-0000-4000-8000-000000000000";
-    let limited = json!([{"name": "all", "namespaces": {"all": true}, "limits": {"pools": 3}}]);
-    let table = [
-        (
-            "key",
-            json!({"keySecretRef": secret("faults-wrong")}),
-            "AuthenticationFailed",
-            "compare `ceph auth get client.poolwright-faults` with",
-        ),
-        (
-            "user",
-            json!({"user": "poolwright-nobody"}),
-            "AuthenticationFailed",
-            "client.poolwright-nobody",
-        ),
-        (
-            "secret",
-            json!({"keySecretRef": secret("faults-none")}),
-            "SecretNotFound",
-            "there is no Secret poolwright-system/faults-none; create it",
-        ),
-        (
-            "entry",
-            json!({"keySecretRef": {"namespace": "poolwright-system", "name": "faults-good", "key": "k"}}),
-            "SecretNotFound",
-            "has no entry \"k\" (entries: key)",
-        ),
-        (
-            "garbage",
-            json!({"keySecretRef": secret("faults-garbage")}),
-            "InvalidConfiguration",
-            "is neither the key of a Ceph user nor the text of a keyring",
-        ),
-        (
-            "refused",
-            json!({"monitors": ["127.0.0.1:1"]}),
-            "Unreachable",
-            "check that the cluster has a quorum",
-        ),
-        (
-            "silent",
-            json!({"monitors": [NOBODY]}),
-            "Unreachable",
-            NOBODY,
-        ),
-        (
-            "resolve",
-            json!({"monitors": ["no-such-host.invalid"]}),
-            "InvalidConfiguration",
-            "no-such-host.invalid",
-        ),
-        (
-            "fsid",
-            json!({"fsid": other}),
-            "FsidMismatch",
-            "but spec.fsid says 00000000-0000-4000-8000-000000000000",
-        ),
-        (
-            "limits",
-            json!({"grants": limited}),
-            "Unsupported",
-            "does not enforce spec.grants[all].limits",
-        ),
-    ];
-    let name = |fault: &str| format!("fault-{fault}");
-    let began = Instant::now();
-    for (fault, more, _, _) in &table {
-        connect(&case.client, &name(fault), &base(more.clone())).await;
-        let spec = format!(
-            "{{connectionRef: {{name: {}}}, replicated: {{size: 3}}, applications: [{{name: rbd}}]}}",
-            name(fault)
-        );
-        case.apply(fault, &spec).await;
-    }
-    // Everybody else is served meanwhile.
-    case.apply("other", PLAIN).await;
-    case.ready("other").await;
-    for (fault, _, reason, sentence) in &table {
-        let message = until(&case, &name(fault), reason).await;
-        assert!(message.contains(sentence), "{fault}: {message}");
-        for secret in [good.as_str(), WRONG_KEY, "hunter2"] {
-            assert!(!message.contains(secret), "{fault}: a key is shown");
-        }
-        // The pools say the same.
-        case.wait_for(
-            &format!("the pool on {fault} says why"),
-            LIMIT,
-            async || {
-                let object = case.object(fault).await;
-                let seen = condition(&object, "Ready")
-                    .map(|(_, reason, message)| (reason.to_owned(), message.to_owned()));
-                holds(
-                    seen.as_ref()
-                        .is_some_and(|seen| seen.0 == *reason && seen.1.contains(sentence)),
-                    &seen,
-                )
-            },
-        )
-        .await;
-    }
-    println!("{} faults told after {:.1?}", table.len(), began.elapsed());
-    // Those that pass by themselves say that they are tried again; the others do not.
-    for (fault, _, reason, _) in &table {
-        let json = case
-            .kubectl(&["get", "cephconn", &name(fault), "-o", "json"])
-            .await;
-        let conditions: Value =
-            serde_json::from_str::<Value>(&json).expect("JSON")["status"]["conditions"].take();
-        let types: Vec<&str> = conditions
-            .as_array()
-            .expect("a list")
-            .iter()
-            .filter_map(|condition| condition["type"].as_str())
-            .collect();
-        let passes = ["Unreachable", "SecretNotFound"].contains(reason);
-        assert_eq!(
-            types,
-            ["Ready", if passes { "Reconciling" } else { "Stalled" }],
-            "{fault}"
-        );
-    }
-    let mine: Vec<Value> = case.sent().await;
-    assert!(
-        mine.iter()
-            .all(|command| command.to_string().contains(&case.pool_name("other"))),
-        "{mine:?}"
-    );
-
-    // Put right, each is picked up: the Secrets by their watches, the rest by the spec.
-    case.world.secret(&case.client, "faults-wrong", &good).await;
-    case.world.secret(&case.client, "faults-none", &good).await;
-    let keyring = format!("[client.poolwright-faults]\n\tkey = {good}\n\tcaps mon = \"allow r\"\n");
-    case.world
-        .secret(&case.client, "faults-garbage", &keyring)
-        .await;
-    for fault in [
-        "user", "entry", "refused", "silent", "resolve", "fsid", "limits",
-    ] {
-        connect(&case.client, &name(fault), &base(json!({}))).await;
-    }
-    for (fault, ..) in &table {
-        until(&case, &name(fault), "Connected").await;
-        case.ready(fault).await;
-    }
-}
-
 /// A rotated key and other addresses of the same monitors are picked up; work goes on over the new session.
 #[tokio::test(flavor = "multi_thread")]
 async fn rotated_keys_and_moved_monitors() {
-    let world = World::shared().await;
-    let case = Case::with_connection(world, "rotate", "rotate", Arc::new(Ceph::shared())).await;
+    let case = own_connection("rotate").await;
     case.world
         .connect("rotate", case.cluster(), json!({}))
         .await;
@@ -282,8 +90,7 @@ async fn rotated_keys_and_moved_monitors() {
 /// A connection that only observes: its pools tell what differs, and nothing is sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_observes() {
-    let world = World::shared().await;
-    let case = Case::with_connection(world, "watcher", "watcher", Arc::new(Ceph::shared())).await;
+    let case = own_connection("watcher").await;
     case.world
         .connect("watcher", case.cluster(), json!({}))
         .await;
@@ -340,17 +147,10 @@ async fn a_monitor_restarts_and_a_cluster_is_another() {
     world.connect("restart", &ceph, json!({})).await;
     let case =
         Case::with_connection(Arc::clone(&world), "restart", "restart", Arc::clone(&ceph)).await;
-    let spec = "{replicated: {size: 2}, applications: [{name: rbd}], placementGroups: {autoscale: Disabled, count: 2}}";
+    let spec = SMALL;
     case.apply("a", spec).await;
     let before = case.ready("a").await;
-    let monitor = async |action: &str| {
-        let script =
-            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/env/ceph-cluster.sh");
-        run(Command::new(script).arg(action).arg(ceph.dir()), None)
-            .await
-            .expect(action);
-    };
-    monitor("kill-mon").await;
+    ceph.monitor("kill-mon").await;
     let message = until(&case, "restart", "Unreachable").await;
     assert!(
         message.contains("check that the cluster has a quorum"),
@@ -358,11 +158,7 @@ async fn a_monitor_restarts_and_a_cluster_is_another() {
     );
     // Wanted in the meantime; and the pool is not called missing.
     case.apply("a", &spec.replace("size: 2", "size: 3")).await;
-    let object = case
-        .until("a", "says that nobody answers", |object| {
-            condition(object, "Ready").is_some_and(|ready| ready.1 == "Unreachable")
-        })
-        .await;
+    let object = case.until_says("a", "Unreachable").await;
     assert!(
         condition(&object, "Stalled").is_none(),
         "it goes on by itself: {:?}",
@@ -370,7 +166,7 @@ async fn a_monitor_restarts_and_a_cluster_is_another() {
     );
     assert_eq!(status(&object).pool_id, status(&before).pool_id);
     let began = Instant::now();
-    monitor("start-mon").await;
+    ceph.monitor("start-mon").await;
     case.ready("a").await;
     println!(
         "in sync {:.1?} after the monitor was started",
@@ -390,7 +186,7 @@ async fn a_monitor_restarts_and_a_cluster_is_another() {
             "grants": [{"name": "all", "namespaces": {"all": true}}],
         })
     };
-    connect(&case.client, "restart", &spec_of(&shared)).await;
+    make_connection(&case.client, "restart", &spec_of(&shared)).await;
     let message = until(&case, "restart", "FsidMismatch").await;
     let sentence = format!(
         "answer for cluster {}, but the first contact found {}; nothing is sent to it",
@@ -411,101 +207,9 @@ async fn a_monitor_restarts_and_a_cluster_is_another() {
     assert_eq!(strangers, Vec::<&str>::new());
     let key = ceph.user("poolwright-restart", CAPS).await;
     case.world.secret(&case.client, "ceph-restart", &key).await;
-    connect(&case.client, "restart", &spec_of(&ceph)).await;
+    make_connection(&case.client, "restart", &spec_of(&ceph)).await;
     case.ready("a").await;
     case.ready("new").await;
-}
-
-/// Without librados the controller runs, and says what to install.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_library_is_missing() {
-    let plane = ControlPlane::own().await;
-    let client = plane.client().await;
-    let kubectl = async |args: &[&str]| {
-        let mut command = Command::new("kubectl");
-        command.env("KUBECONFIG", plane.kubeconfig()).args(args);
-        run(&mut command, None).await.expect(&args.join(" "))
-    };
-    let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
-    kubectl(&["apply", "-f", crds]).await;
-    kubectl(&[
-        "wait",
-        "--for=condition=Established",
-        "--timeout=60s",
-        "-f",
-        crds,
-    ])
-    .await;
-    kubectl(&[
-        "create",
-        "secret",
-        "generic",
-        "ceph",
-        &format!("--from-literal=key={WRONG_KEY}"),
-    ])
-    .await;
-    let spec = json!({
-        "monitors": [NOBODY], "keySecretRef": {"namespace": "default", "name": "ceph"},
-        "grants": [{"name": "all", "namespaces": {"all": true}}],
-    });
-    connect(&client, "main", &spec).await;
-    let kubeconfig = kubeconfig_of_chart(&plane, &client, "default").await;
-    let log = plane.dir().join("controller.log");
-    let file = std::fs::File::create(&log).expect("a log");
-    let mut controller = Command::new(env!("CARGO_BIN_EXE_poolwright"))
-        .arg("run")
-        .env("KUBECONFIG", kubeconfig)
-        .env("POOLWRIGHT_LIBRADOS", "/nonexistent/librados.so.2")
-        .stdin(Stdio::null())
-        .stderr(file)
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the controller");
-    let began = Instant::now();
-    let message = loop {
-        match state(&client, "main").await {
-            Some((reason, message)) if reason == "LibraryMissing" => break message,
-            seen => assert!(
-                began.elapsed() < LIMIT,
-                "{seen:?}; {}",
-                std::fs::read_to_string(&log).unwrap_or_default()
-            ),
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
-    for part in [
-        "/nonexistent/librados.so.2",
-        "install librados2 where the controller runs",
-        "POOLWRIGHT_LIBRADOS",
-    ] {
-        assert!(message.contains(part), "{part} in {message}");
-    }
-    let pool = json!({
-        "apiVersion": "poolwright.dev/v1alpha1", "kind": "CephPool", "metadata": {"name": "a", "namespace": "default"},
-        "spec": {"connectionRef": {"name": "main"}, "type": "Replicated", "replicated": {"size": 3}, "applications": [{"name": "rbd"}]},
-    });
-    let mut apply = Command::new("kubectl");
-    apply
-        .env("KUBECONFIG", plane.kubeconfig())
-        .args(["apply", "-f", "-"]);
-    run(&mut apply, Some(&pool.to_string()))
-        .await
-        .expect("the pool");
-    kubectl(&[
-        "wait",
-        "--for=condition=Stalled",
-        "--timeout=60s",
-        "cpool/a",
-    ])
-    .await;
-    let pools: Api<poolwright::api::v1alpha1::CephPool> = Api::namespaced(client, "default");
-    let object = pools.get("a").await.expect("the pool");
-    assert_eq!(ready(&object).1, "LibraryMissing", "{}", object.name_any());
-    assert!(
-        controller.try_wait().expect("its state").is_none(),
-        "it runs on"
-    );
-    controller.kill().await.expect("it is ended");
 }
 
 /// An OSD map older than one seen before, as after a restored backup: nothing is sent until a person confirms it with the

@@ -1,6 +1,9 @@
 //! The look into a pool, on a real cluster: whatever is in it or means it is found, and what
 //! cannot be looked at is never taken for empty.
 
+mod services;
+mod unproven;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,10 +17,10 @@ use poolwright::ceph::types::PoolName;
 use tokio::process::Command;
 use tokio::time::sleep;
 
-use super::rados::cluster::{Cluster, OwnCluster, create, limits, pool_name};
-use super::support::Ceph;
+use super::rados::cluster::{Cluster, create, pool_name};
 
 const DEADLINE: Duration = Duration::from_secs(30);
+
 /// What a busy machine may add to a time limit.
 const SLACK: Duration = Duration::from_secs(10);
 
@@ -72,7 +75,7 @@ impl Bench {
 
     /// What was found, in which all of `words` occur.
     async fn found(&self, pool: &PoolName, words: &[&str]) -> String {
-        match self.settled(pool, |_| false).await {
+        match self.settled(&self.client, pool, |_| false).await {
             Contents::Something(text) => {
                 for word in words {
                     assert!(text.contains(word), "{word} is not in: {text}");
@@ -86,7 +89,13 @@ impl Bench {
     /// Waits until the pool is empty; until then it may only be that figures are late, or that
     /// some other test's pool is about to come or go.
     async fn becomes_empty(&self, pool: &PoolName) {
-        match self.settled(pool, |text| text.contains("ceph df")).await {
+        self.becomes_empty_for(&self.client, pool).await;
+    }
+
+    /// The same for another session.
+    async fn becomes_empty_for(&self, client: &RadosClient, pool: &PoolName) {
+        let late = |text: &str| text.contains("ceph df");
+        match self.settled(client, pool, late).await {
             Contents::Empty => {}
             other => panic!("{pool}: {other:?}"),
         }
@@ -94,9 +103,14 @@ impl Bench {
 
     /// A look while no pool of another test is about to come or go (while one does, nothing can be
     /// told about any pool), and whose finding is not just `late`.
-    async fn settled(&self, pool: &PoolName, late: impl Fn(&str) -> bool) -> Contents {
+    async fn settled(
+        &self,
+        client: &RadosClient,
+        pool: &PoolName,
+        late: impl Fn(&str) -> bool,
+    ) -> Contents {
         for _ in 0..60 {
-            match self.look(pool).await {
+            match self.look_as(client, pool, DEADLINE).await {
                 Contents::Unknown(text) if text.contains("not active") || late(&text) => {}
                 Contents::Something(text) if late(&text) => {}
                 other => return other,
@@ -275,103 +289,6 @@ async fn snapshots() {
     bench.remove(&[&pool, &own]).await;
 }
 
-/// An image, one in the trash, and what stays behind them.
-#[tokio::test]
-async fn images() {
-    let bench = Bench::new().await;
-    let pool = bench.pool("rbd").await;
-    let name = pool.as_str();
-    bench.run("rbd", &["pool", "init", name]).await;
-    bench.becomes_empty(&pool).await;
-
-    bench.image(&format!("{name}/im"), &[]).await;
-    bench
-        .found(&pool, &[&format!("RBD image \"{name}/im\"")])
-        .await;
-    bench
-        .run("rbd", &["trash", "mv", &format!("{name}/im")])
-        .await;
-    bench
-        .found(&pool, &[&format!("RBD image \"{name}/im\" in the trash")])
-        .await;
-    let listed = bench.run("rbd", &["trash", "ls", name]).await;
-    let id = listed.split_whitespace().next().expect("an image");
-    bench
-        .run(
-            "rbd",
-            &["trash", "rm", "--no-progress", &format!("{name}/{id}")],
-        )
-        .await;
-    let listed = bench.listed(&pool).await;
-    assert!(
-        listed.contains("rbd_directory") && listed.contains("rbd_trash"),
-        "{listed}"
-    );
-    bench.becomes_empty(&pool).await;
-
-    // Housekeeping counts when it holds something.
-    let namespace = format!("{name}/ns");
-    bench.run("rbd", &["namespace", "create", &namespace]).await;
-    bench.found(&pool, &["RBD namespace \"ns\""]).await;
-    bench.run("rbd", &["namespace", "remove", &namespace]).await;
-    bench.becomes_empty(&pool).await;
-    let args = [
-        "-p",
-        name,
-        "setomapval",
-        "csi.volumes.default",
-        "csi.volume.pvc-1",
-        "x",
-    ];
-    bench.run("rados", &args).await;
-    bench.found(&pool, &["csi.volume.pvc-1"]).await;
-    let args = [
-        "-p",
-        name,
-        "rmomapkey",
-        "csi.volumes.default",
-        "csi.volume.pvc-1",
-    ];
-    bench.run("rados", &args).await;
-    bench.becomes_empty(&pool).await;
-    bench.put(&pool, "", "rbd_trash", b"data").await;
-    bench.found(&pool, &["rbd_trash", "data"]).await;
-    bench.remove(&[&pool]).await;
-}
-
-/// The data pool of an image elsewhere, in which nothing is but what stays for ever.
-#[tokio::test]
-async fn data_pools() {
-    let bench = Bench::new().await;
-    let (data, home) = (bench.pool("data").await, bench.pool("home").await);
-    for pool in [&data, &home] {
-        bench.run("rbd", &["pool", "init", pool.as_str()]).await;
-    }
-    bench.becomes_empty(&data).await;
-    let (namespace, here) = (format!("{home}/ns"), ["--data-pool", data.as_str()]);
-    bench.run("rbd", &["namespace", "create", &namespace]).await;
-    for image in [format!("{home}/im"), format!("{namespace}/im")] {
-        bench.image(&image, &here).await;
-        assert_eq!(bench.listed(&data).await.trim(), "rbd_info");
-        let words = format!("it is the data pool of RBD image \"{image}\"");
-        bench.found(&data, &[&words]).await;
-
-        bench.run("rbd", &["trash", "mv", &image]).await;
-        bench
-            .found(&data, &[&format!("{words} in the trash")])
-            .await;
-        let (place, _) = image.rsplit_once('/').expect("a place");
-        let listed = bench.run("rbd", &["trash", "ls", place]).await;
-        let id = listed.split_whitespace().next().expect("an image");
-        let trashed = format!("{place}/{id}");
-        bench
-            .run("rbd", &["trash", "rm", "--no-progress", &trashed])
-            .await;
-        bench.becomes_empty(&data).await;
-    }
-    bench.remove(&[&data, &home]).await;
-}
-
 /// An erasure-coded pool keeps no keys, and is looked into all the same, also for the images of
 /// another pool. (It can be no data pool here: with their data in memory OSDs refuse it.)
 #[tokio::test]
@@ -399,240 +316,6 @@ async fn erasure_coded() {
     bench.remove(&[&pool, &other]).await;
     let args = ["osd", "erasure-code-profile", "rm", &profile];
     bench.run("ceph", &args).await;
-}
-
-/// The pools of a file system, which has no server and so not one object; and a cache tier.
-#[tokio::test]
-async fn file_systems_and_tiers() {
-    let bench = Bench::new().await;
-    let (meta, data) = (bench.pool("meta").await, bench.pool("files").await);
-    let system = format!("contents-{}", std::process::id());
-    let args = ["fs", "new", &system, meta.as_str(), data.as_str()];
-    bench.run("ceph", &args).await;
-    assert_eq!(bench.listed(&data).await + &bench.listed(&meta).await, "");
-    bench
-        .found(&meta, &["metadata pool of file system", &system])
-        .await;
-    bench
-        .found(&data, &["a data pool of file system", &system])
-        .await;
-    bench.run("ceph", &["fs", "fail", &system]).await;
-    let args = ["fs", "rm", &system, "--yes-i-really-mean-it"];
-    bench.run("ceph", &args).await;
-    bench.becomes_empty(&data).await;
-
-    let (base, cache) = (bench.pool("base").await, bench.pool("cache").await);
-    let args = ["osd", "tier", "add", base.as_str(), cache.as_str()];
-    bench.run("ceph", &args).await;
-    bench
-        .found(&base, &["is a tier of it", cache.as_str()])
-        .await;
-    bench
-        .found(&cache, &["a cache tier of", base.as_str()])
-        .await;
-    let args = ["osd", "tier", "remove", base.as_str(), cache.as_str()];
-    bench.run("ceph", &args).await;
-    bench.becomes_empty(&base).await;
-    bench.remove(&[&meta, &data, &base, &cache]).await;
-}
-
-/// A zone of RGW that names the pool, though it may not have been used yet.
-#[tokio::test]
-async fn zones() {
-    let bench = Bench::new().await;
-    let pool = bench.pool("buckets").await;
-    let root = PoolName::new(format!("{pool}.rgw.root"));
-    bench.make(&root).await;
-    bench.becomes_empty(&pool).await;
-    let zone = |name: &str| {
-        let length = u32::try_from(name.len()).expect("short").to_le_bytes();
-        [&b"\x0a\x0a"[..], &length, name.as_bytes(), b"\0\0\0\0"].concat()
-    };
-    // Another pool with a longer name is another pool.
-    let longer = zone(&format!("{pool}0"));
-    bench.put(&root, "", "zone_info.x", &longer).await;
-    bench.becomes_empty(&pool).await;
-    bench
-        .put(&root, "", "zone_info.x", &zone(pool.as_str()))
-        .await;
-    bench.found(&pool, &["zone_info.x", root.as_str()]).await;
-    // Under the private name it has while it is removed it is the same pool.
-    let private = PoolName::new(format!("{pool}.poolwright-del-1"));
-    let args = ["osd", "pool", "rename", pool.as_str(), private.as_str()];
-    bench.run("ceph", &args).await;
-    bench.found(&private, &["zone_info.x"]).await;
-    bench.remove(&[&private, &root]).await;
-}
-
-/// What a key must be able to do, and that nothing less is taken for an empty pool.
-#[tokio::test]
-async fn keys() {
-    let bench = Bench::new().await;
-    let pool = bench.pool("keys").await;
-    let enough = bench
-        .user("enough", &["mon", "allow r", "osd", "allow r"])
-        .await;
-    for _ in 0..60 {
-        match bench.look_as(&enough, &pool, DEADLINE).await {
-            Contents::Empty => break,
-            Contents::Unknown(text) if text.contains("ceph df") => {
-                sleep(Duration::from_millis(500)).await;
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    bench.put(&pool, "n1", "a-thing", b"x").await;
-    let found = bench.look_as(&enough, &pool, DEADLINE).await;
-    assert!(matches!(found, Contents::Something(_)), "{found:?}");
-
-    let of_pool = format!("allow r pool={pool}");
-    let elsewhere = "allow r pool=device_health_metrics".to_owned();
-    for (name, osd) in [
-        ("none", None),
-        ("class", Some("allow class-read")),
-        ("default", Some("allow r namespace=\"\"")),
-        ("space", Some("allow r namespace=n2")),
-        ("prefix", Some("allow r object_prefix b")),
-        ("other", Some(elsewhere.as_str())),
-    ] {
-        let mut caps = vec!["mon", "allow r"];
-        caps.extend(osd.iter().flat_map(|caps| ["osd", caps]));
-        let client = bench.user(name, &caps).await;
-        let contents = bench.look_as(&client, &pool, DEADLINE).await;
-        unknown(
-            &contents,
-            &["osd \"allow r\"", "client.contents-", pool.as_str()],
-        );
-    }
-    // It sees that the pool is empty, and not who else means it.
-    bench
-        .run("rados", &["-p", pool.as_str(), "-N", "n1", "rm", "a-thing"])
-        .await;
-    bench.becomes_empty(&pool).await;
-    let narrow = bench
-        .user("narrow", &["mon", "allow r", "osd", &of_pool])
-        .await;
-    let contents = bench.look_as(&narrow, &pool, DEADLINE).await;
-    unknown(&contents, &["osd \"allow r\"", "client.contents-narrow"]);
-    // The monitors have to answer too.
-    let mon = "allow profile osd";
-    let caps = ["mon", mon, "osd", "allow r"];
-    let silent = bench.user("silent", &caps).await;
-    let contents = bench.look_as(&silent, &pool, DEADLINE).await;
-    assert_ne!(contents, Contents::Empty);
-    let listed = bench.run("ceph", &["auth", "ls", "--format", "json"]).await;
-    let users: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
-    let mine = format!("-{}", std::process::id());
-    for user in users["auth_dump"].as_array().expect("users") {
-        let entity = user["entity"].as_str().expect("a name");
-        if entity.starts_with("client.contents-") && entity.ends_with(&mine) {
-            bench.run("ceph", &["auth", "rm", entity]).await;
-        }
-    }
-    bench.remove(&[&pool]).await;
-}
-
-/// A pool whose placement groups are not active: nobody can say what is in it, nor which images
-/// elsewhere it describes. On a cluster of its own, since that concerns all pools.
-#[tokio::test]
-async fn inactive() {
-    let own = Ceph::own(&[("OSDS", "2")]).await;
-    let client = own.connect().await;
-    let (pool, other) = (pool_name("contents-inactive"), pool_name("contents-active"));
-    let name = pool.as_str();
-    for pool in [&pool, &other] {
-        let reply = client.send(&create(pool), DEADLINE).await;
-        assert_eq!(reply.expect("a reply").code, 0);
-    }
-    let look = async |pool: &PoolName, limit: Duration| {
-        let reply = client.send(&MonCommand::OsdDump, DEADLINE).await;
-        let map = json::decode(&reply.expect("a reply").body).expect("an OSD map");
-        let found = map.pool_named(pool).expect("the pool");
-        let began = Instant::now();
-        let contents = client.contents(found, &map, limit).await;
-        assert!(began.elapsed() < limit + SLACK, "{contents:?}");
-        contents
-    };
-    for pool in [&pool, &other] {
-        for _ in 0..60 {
-            if look(pool, DEADLINE).await == Contents::Empty {
-                break;
-            }
-            sleep(Duration::from_millis(500)).await;
-        }
-        assert_eq!(look(pool, DEADLINE).await, Contents::Empty);
-    }
-    // More copies than there are OSDs, all of them needed.
-    own.ceph(&["osd", "pool", "set", name, "size", "3"]).await;
-    own.ceph(&["osd", "pool", "set", name, "min_size", "3"])
-        .await;
-    for _ in 0..60 {
-        if look(&pool, DEADLINE).await != Contents::Empty {
-            break;
-        }
-        sleep(Duration::from_millis(100)).await;
-    }
-    let words = ["placement groups", "not active", name];
-    unknown(&look(&pool, DEADLINE).await, &words);
-    unknown(&look(&other, DEADLINE).await, &words);
-    // With less time than the OSDs have.
-    let contents = look(&pool, Duration::from_secs(2)).await;
-    unknown(&contents, &["2 s", "the objects of the pool"]);
-    assert!(client.close(DEADLINE).await);
-}
-
-/// A pool of the map that is gone by now is not an empty one: its list would be just as empty.
-#[tokio::test]
-async fn removed_pool() {
-    let bench = Bench::new().await;
-    let pool = bench.pool("removed").await;
-    let id = bench.id(&pool).await;
-    let map = bench.map().await;
-    bench
-        .client
-        .send(&super::rados::cluster::remove(&pool), DEADLINE)
-        .await
-        .expect("a reply");
-    let found = map.pool_named(&pool).expect("it was there");
-    let contents = bench.client.contents(found, &map, DEADLINE).await;
-    unknown(&contents, &[&format!("pool {id}"), "not in the newest map"]);
-    assert!(bench.client.close(DEADLINE).await);
-    let contents = bench.client.contents(found, &map, DEADLINE).await;
-    unknown(&contents, &["closed"]);
-}
-
-/// Monitors that do not answer: the look ends in time, and its thread and session do.
-#[tokio::test]
-async fn frozen_monitor() {
-    let cluster = OwnCluster::start().await;
-    let client = cluster
-        .connect(limits(Duration::from_secs(3), Duration::from_secs(3)))
-        .await;
-    let pool = pool_name("contents-frozen");
-    client
-        .send(&create(&pool), DEADLINE)
-        .await
-        .expect("a reply");
-    let reply = client.send(&MonCommand::OsdDump, DEADLINE).await;
-    let map = json::decode(&reply.expect("a reply").body).expect("an OSD map");
-    let found = map.pool_named(&pool).expect("the pool");
-    cluster.freeze().await;
-    let began = Instant::now();
-    let limit = Duration::from_secs(2);
-    let looks = (0..6).map(|_| client.contents(found, &map, limit));
-    for contents in futures::future::join_all(looks).await {
-        let Contents::Unknown(text) = contents else {
-            panic!("{contents:?}")
-        };
-        let why = ["no monitor answered", "connecting", "other looks"];
-        assert!(why.iter().any(|why| text.contains(why)), "{text}");
-    }
-    assert!(began.elapsed() < limit + SLACK, "{:?}", began.elapsed());
-    cluster.thaw().await;
-    // Without an OSD nothing can be listed.
-    let contents = client.contents(found, &map, DEADLINE).await;
-    unknown(&contents, &["not active"]);
-    assert!(client.close(DEADLINE).await);
 }
 
 /// The tools that these tests need are where they look for them.

@@ -6,13 +6,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures::future::join_all;
 use kube::ResourceExt;
 use kube::api::ListParams;
-use poolwright::api::v1alpha1::{CephRequest, Operation, Outcome, RequestState};
+use poolwright::api::v1alpha1::Operation;
 use serde_json::Value;
 use tokio::time::{Duration, sleep};
 
+use super::steps::{operations, succeeded};
 use super::support::{Case, LIMIT, Own, World, holds, pools_of, rounds};
 
 const POOLS: u64 = 20;
+
 const SPEC: &str = r#"{replicated: {size: 2}, minSize: 2, placementGroups: {autoscale: Disabled, count: 1},
     quota: {maxObjects: 100}, applications: [{name: rbd, metadata: {team: storage}}]}"#;
 
@@ -209,12 +211,8 @@ async fn three_kills_in_a_create_of_twenty() {
                 },
             )
             .await;
-        let operations: Vec<Operation> = requests
-            .iter()
-            .map(|request| request.spec.operation)
-            .collect();
         assert_eq!(
-            operations,
+            operations(&requests),
             [Operation::Create, Operation::Update],
             "{name}: {requests:#?}"
         );
@@ -224,9 +222,4 @@ async fn three_kills_in_a_create_of_twenty() {
             "{name}"
         );
     }
-}
-
-fn succeeded(request: &CephRequest) -> bool {
-    let status = request.status.clone().unwrap_or_default();
-    (status.state, status.outcome) == (RequestState::Complete, Some(Outcome::Succeeded))
 }

@@ -8,11 +8,11 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{ResourceExt, runtime};
 use poolwright::api::v1alpha1::{CephPool, Operation, Outcome, RequestState};
 use poolwright::ceph::client::MonClient;
-use poolwright::ceph::command::{MonCommand, PoolCreate};
-use poolwright::ceph::types::PoolName;
+use poolwright::ceph::command::MonCommand;
 use serde_json::Value;
 use tokio::time::Duration;
 
+use super::steps::create_of;
 use super::support::{Case, condition, pools_of, rounds};
 
 /// Everything that a pool can be created with in three rounds.
@@ -225,20 +225,8 @@ async fn three_rounds() {
     );
 
     // The harm, by hand: what is created under its real name is there for all before it is configured.
-    case.hand(&MonCommand::PoolCreate(PoolCreate {
-        pool: PoolName::new(case.pool_name("naive")),
-        pg_num: 8,
-        size: Some(2),
-        autoscale_mode: Some("off".into()),
-        pg_num_min: None,
-        pg_num_max: None,
-        bulk: None,
-        target_size_bytes: None,
-        target_size_ratio: None,
-        profile: None,
-        rule: None,
-    }))
-    .await;
+    case.hand(&create_of(&case.pool_name("naive"), 8, Some(2)))
+        .await;
     let naive = case.ceph_pool("naive").await.expect("the pool");
     let missing = missing(&naive);
     assert!(

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use super::steps::{PLAIN, enable};
-use super::support::{Case, LIMIT, Said, holds, run};
+use super::support::{Case, LIMIT, Said, has_all, holds, run};
 
 /// How many kubectls run at once.
 const AT_ONCE: usize = 4;
@@ -310,21 +310,22 @@ async fn descriptions_read_well() {
         status.pool_id.expect("an id"),
         status.pool_create_time.expect("a time")
     );
-    for part in [
-        identity.as_str(),
-        "Applied Fields: applications[rbd] applications[rbd].metadata[team] minSize placementGroups.autoscale \
+    has_all(
+        &text,
+        [
+            identity.as_str(),
+            "Applied Fields: applications[rbd] applications[rbd].metadata[team] minSize placementGroups.autoscale \
          placementGroups.count quota.maxObjects size",
-        &format!("Message: pool {pool} is as declared"),
-        "Reason: Reconciled",
-        "Observed: Crush Rule: replicated_rule Min Size: 2 Pg Num: 4 Pg Num Target: 4 Size: 3 Type: Replicated",
-        &format!("Pool Name: {pool}"),
-        &format!("Headline: Creating pool {pool}"),
-        &format!("Id: {}", status.request_id.expect("a request")),
-        "State: Complete",
-        "Normal Reconciled",
-    ] {
-        assert!(text.contains(part), "{part} in\n{text}");
-    }
+            &format!("Message: pool {pool} is as declared"),
+            "Reason: Reconciled",
+            "Observed: Crush Rule: replicated_rule Min Size: 2 Pg Num: 4 Pg Num Target: 4 Size: 3 Type: Replicated",
+            &format!("Pool Name: {pool}"),
+            &format!("Headline: Creating pool {pool}"),
+            &format!("Id: {}", status.request_id.expect("a request")),
+            "State: Complete",
+            "Normal Reconciled",
+        ],
+    );
 }
 
 /// Every field of every kind has a description, and `kubectl explain` prints it.
@@ -336,16 +337,17 @@ async fn explanations_read_well() {
             .kubectl(&["explain", "cephpool.spec.placementGroups"])
             .await,
     );
-    for part in [
-        "KIND: CephPool VERSION: v1alpha1",
-        "FIELD: placementGroups <Object>",
-        "DESCRIPTION: The number of placement groups, and what Ceph's autoscaler may do with it.",
-        "autoscale <string> enum: Enabled, Disabled, Warn Ceph's autoscaler for this pool",
-        "count <integer> Number of placement groups (pg_num; pgp_num follows), 1 to 65536",
-        "Removed from the spec: unset (1.0).",
-    ] {
-        assert!(text.contains(part), "{part} in\n{text}");
-    }
+    has_all(
+        &text,
+        [
+            "KIND: CephPool VERSION: v1alpha1",
+            "FIELD: placementGroups <Object>",
+            "DESCRIPTION: The number of placement groups, and what Ceph's autoscaler may do with it.",
+            "autoscale <string> enum: Enabled, Disabled, Warn Ceph's autoscaler for this pool",
+            "count <integer> Number of placement groups (pg_num; pgp_num follows), 1 to 65536",
+            "Removed from the spec: unset (1.0).",
+        ],
+    );
     for kind in ["cephpools", "cephrequests", "clusterconnections"] {
         let crd = case
             .kubectl(&[

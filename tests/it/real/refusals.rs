@@ -1,19 +1,13 @@
 //! Valid, and not possible: what is refused, by whom, with which words, and that nothing else happens.
 
-use std::sync::Arc;
+mod grants;
 
-use serde_json::{Value, json};
-
-use super::steps::{PLAIN, enable, pending, ready, status, tag};
-use super::support::{Case, Ceph, LIMIT, World, holds};
 use poolwright::ceph::command::MonCommand;
 use poolwright::ceph::types::PoolName;
+use serde_json::{Value, json};
 
-/// A case on the shared cluster whose objects refer to a connection of their own, which is still to be made.
-async fn with_own_connection(name: &str) -> Case {
-    let world = World::shared().await;
-    Case::with_connection(world, name, name, Arc::new(Ceph::shared())).await
-}
+use super::steps::{PLAIN, RECONCILE, enable, has_flag, own_connection, pending, status, tag};
+use super::support::{Case, LIMIT, holds};
 
 /// Deliverable 2: a field that a later release keeps is refused by its name, and is never silently ignored.
 #[tokio::test(flavor = "multi_thread")]
@@ -166,12 +160,8 @@ async fn what_ceph_refuses() {
     // Nothing is sent again for another look, until something changes.
     let sent = case.sent().await.len();
     case.set("a", "noscrub", "true").await;
-    case.until_pool("a", "has the flag", |pool| {
-        pool["flags_names"]
-            .as_str()
-            .is_some_and(|flags| flags.contains("noscrub"))
-    })
-    .await;
+    case.until_pool("a", "has the flag", |pool| has_flag(pool, "noscrub"))
+        .await;
     case.seen().await;
     assert_eq!(case.sent().await.len(), sent);
     // A person may ask for another try: each is sent once more.
@@ -213,7 +203,7 @@ async fn an_old_refusal_hides_nothing() {
 /// the rest follows.
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_capabilities() {
-    let case = with_own_connection("caps").await;
+    let case = own_connection("caps").await;
     let caps: Vec<&str> = super::support::CAPS
         .split(", ")
         .filter(|cap| !cap.contains("set-quota"))
@@ -256,175 +246,9 @@ async fn missing_capabilities() {
         super::support::CAPS,
     ])
     .await;
-    case.annotate(
-        "a",
-        "poolwright.dev/reconcile-requested-at",
-        Some("allowed"),
-    )
-    .await;
+    case.annotate("a", RECONCILE, Some("allowed")).await;
     case.ready("a").await;
     assert_eq!(case.its_pool("a").await["quota_max_objects"], 7);
-}
-
-/// Grants: which namespace, which pool names and which verbs; without one nothing is sent, and the message says what is
-/// missing.
-#[tokio::test(flavor = "multi_thread")]
-async fn grants() {
-    let case = with_own_connection("grants").await;
-    let here = case.namespace.clone();
-    let grant = |namespaces: Value, names: Value, allow: Value| json!([{"name": "g", "namespaces": namespaces, "poolNames": names, "allow": allow}]);
-    let all = || json!({"all": true});
-    let both = || json!(["Create", "Update"]);
-    let refused = [
-        (json!([]), "grants nothing to anybody"),
-        (
-            grant(json!({"names": ["another"]}), json!(["*"]), both()),
-            "no grant covers namespace",
-        ),
-        (
-            grant(
-                json!({"selector": {"matchLabels": {"team": "b"}}}),
-                json!(["*"]),
-                both(),
-            ),
-            "no grant covers namespace",
-        ),
-        (
-            grant(all(), json!(["other-*"]), both()),
-            "covers the pool name",
-        ),
-        (
-            grant(all(), json!([format!("{here}-?")]), both()),
-            "covers the pool name",
-        ),
-        (
-            grant(all(), json!(["*"]), json!(["Update"])),
-            "no grant allows Create",
-        ),
-        (
-            grant(all(), json!(["*"]), json!([])),
-            "no grant allows Create",
-        ),
-    ];
-    let name = "new";
-    case.world
-        .connect("grants", case.cluster(), json!({"grants": []}))
-        .await;
-    case.apply(name, PLAIN).await;
-    for (grants, sentence) in refused {
-        case.world
-            .connect("grants", case.cluster(), json!({"grants": grants}))
-            .await;
-        case.wait_for(sentence, LIMIT, async || {
-            let object = case.object(name).await;
-            let (_, reason, message) = ready(&object);
-            holds(
-                reason == "NotGranted" && message.contains(sentence),
-                &message,
-            )
-        })
-        .await;
-    }
-    assert_eq!(case.sent().await, Vec::<Value>::new());
-
-    // What matches lets it through: by a label of the namespace and a pattern of the name.
-    let label = format!("team={here}");
-    case.kubectl(&["label", "namespace", &here, &label]).await;
-    let fits = grant(
-        json!({"selector": {"matchLabels": {"team": here}}}),
-        json!([format!("{here}-n?w")]),
-        both(),
-    );
-    case.world
-        .connect("grants", case.cluster(), json!({"grants": fits}))
-        .await;
-    case.ready(name).await;
-
-    // Taken back during its life: nothing is changed any more, neither by the spec nor against drift.
-    let sent = case.sent().await.len();
-    let allow = async |grants: Value| {
-        case.world
-            .connect("grants", case.cluster(), json!({"grants": grants}))
-            .await;
-    };
-    allow(json!([])).await;
-    case.stalled(name, "NotGranted").await;
-    // With any other grant it may be told that the pool is as it should be.
-    allow(grant(all(), json!(["*"]), json!(["Create"]))).await;
-    case.ready(name).await;
-    case.set(name, "size", "2").await;
-    case.apply(name, "{replicated: {size: 3}, applications: [{name: rbd}], quota: {maxObjects: 5}, placementGroups: {autoscale: Disabled, count: 4}}").await;
-    case.stalled(name, "NotGranted").await;
-    case.seen().await;
-    case.stalled(name, "NotGranted").await;
-    let pool = case.its_pool(name).await;
-    assert_eq!([&pool["size"], &pool["quota_max_objects"]], [2, 0]);
-    assert_eq!(case.sent().await.len(), sent);
-    case.world
-        .connect(
-            "grants",
-            case.cluster(),
-            json!({"grants": grant(all(), json!(["*"]), both())}),
-        )
-        .await;
-    case.ready(name).await;
-    let pool = case.its_pool(name).await;
-    assert_eq!([&pool["size"], &pool["quota_max_objects"]], [3, 5]);
-}
-
-/// A grant of Create alone is enough to make a pool, to its real name; changing it takes Update.
-#[tokio::test(flavor = "multi_thread")]
-async fn create_alone() {
-    let case = with_own_connection("makers").await;
-    let grants = json!([{"name": "g", "namespaces": {"all": true}, "allow": ["Create"]}]);
-    case.world
-        .connect("makers", case.cluster(), json!({"grants": grants}))
-        .await;
-    for name in ["a", "b", "c"] {
-        case.apply(name, PLAIN).await;
-    }
-    for name in ["a", "b", "c"] {
-        case.until_pool(name, "is there", |_| true).await;
-    }
-    let mut names = case.pool_names().await;
-    names.sort();
-    assert_eq!(
-        names,
-        ["a", "b", "c"].map(|name| case.pool_name(name)),
-        "no private one is left"
-    );
-    case.apply("a", "{replicated: {size: 2}, applications: [{name: rbd}], placementGroups: {autoscale: Disabled, count: 4}}").await;
-    let message = case.stalled("a", "NotGranted").await;
-    assert!(message.contains("no grant allows Update"), "{message}");
-}
-
-/// A grant by selector follows the namespace's labels.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_label_grants() {
-    let case = with_own_connection("labels").await;
-    let here = case.namespace.clone();
-    let grants = json!([{"name": "g", "namespaces": {"selector": {"matchExpressions": [
-        {"key": "team", "operator": "In", "values": [here]},
-    ]}}}]);
-    case.world
-        .connect("labels", case.cluster(), json!({"grants": grants}))
-        .await;
-    case.apply("a", PLAIN).await;
-    case.stalled("a", "NotGranted").await;
-    case.kubectl(&["label", "namespace", &here, &format!("team={here}")])
-        .await;
-    case.ready("a").await;
-}
-
-/// A pool may come before its connection.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_connection_comes_later() {
-    let case = with_own_connection("early").await;
-    case.apply("a", PLAIN).await;
-    let message = case.says("a", "ConnectionNotFound").await;
-    assert!(message.contains("early"), "{message}");
-    case.world.connect("early", case.cluster(), json!({})).await;
-    case.ready("a").await;
 }
 
 /// Rule 9: one copy, or writes acknowledged by one, are refused at creation and later; Ceph itself takes them.

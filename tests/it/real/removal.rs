@@ -2,9 +2,10 @@
 //! happens on the way, nobody else's pool does, and none is left under a private name.
 
 mod halfway;
+mod in_use;
+mod quorum;
 mod support;
 
-use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use poolwright::api::v1alpha1::{ClusterConnection, Outcome, RequestState};
@@ -13,10 +14,10 @@ use tokio::time::{Duration, Instant};
 
 use self::support::{
     Client, GONE, RECONCILE, blocked, case, case_on, command_in, delete, delete_request, gone,
-    rados,
+    rados, verbs,
 };
-use super::steps::{create, enable, marks, remove, status, tag};
-use super::support::{Ceph, LIMIT, World, holds, rounds};
+use super::steps::{create, enable, marks, remove, status};
+use super::support::{Ceph, LIMIT, World, has_all, holds, rounds};
 
 const FINALIZER: &str = "poolwright.dev/pool";
 
@@ -131,9 +132,10 @@ async fn data_keeps_the_pool() {
         message.contains(&format!("pool {name} is not empty: ")),
         "{message}"
     );
-    for part in ["precious", "empty it and it is removed by itself"] {
-        assert!(message.contains(part), "{part} in {message}");
-    }
+    has_all(
+        &message,
+        ["precious", "empty it and it is removed by itself"],
+    );
     assert_eq!(
         rados(&case, &["-p", &name, "get", "precious", "-"], None).await,
         "words"
@@ -223,13 +225,14 @@ async fn monitors_that_forbid_it() {
     delete(&case, "a").await;
     let message = blocked(&case, "a", "Blocked").await;
     println!("{message}");
-    for part in [
-        "Ceph refuses to remove pool",
-        "mon_allow_pool_delete true",
-        RECONCILE,
-    ] {
-        assert!(message.contains(part), "{part} in {message}");
-    }
+    has_all(
+        &message,
+        [
+            "Ceph refuses to remove pool",
+            "mon_allow_pool_delete true",
+            RECONCILE,
+        ],
+    );
     assert_eq!(case.pool_names().await, [case.pool_name("a")], "its name");
     let pool = case.its_pool("a").await;
     assert_eq!(pool["pool"].as_i64(), status(&object).pool_id);
@@ -241,24 +244,12 @@ async fn monitors_that_forbid_it() {
         case.seen().await;
     }
     assert_eq!(removals().await, tried);
-    case.ceph(&[
-        "tell",
-        "mon.a",
-        "config",
-        "set",
-        "mon_allow_pool_delete",
-        "true",
-    ])
-    .await;
+    case.allow_removals("true").await;
     case.annotate("a", RECONCILE, Some("now")).await;
     gone(&case, "a", Duration::from_secs(20)).await;
     let request = delete_request(&case, "a").await;
     let lines = rounds(&request);
-    let verbs: Vec<&str> = lines
-        .iter()
-        .filter_map(|round| round[0].split(' ').nth(3))
-        .collect();
-    assert_eq!(verbs, ["rename", "rm", "rename", "rename", "rm"]);
+    assert_eq!(verbs(&lines), ["rename", "rm", "rename", "rename", "rm"]);
     assert!(
         lines[2][0].ends_with(&format!(" {}", case.pool_name("a"))),
         "{lines:?}"
@@ -364,9 +355,10 @@ async fn connections_that_go_or_do_not_answer() {
     delete(&case, "b").await;
     let message = blocked(&case, "a", "Unreachable").await;
     println!("{message}");
-    for part in [FINALIZER, "from the object's finalizers", "deletionPolicy"] {
-        assert!(message.contains(part), "{part} in {message}");
-    }
+    has_all(
+        &message,
+        [FINALIZER, "from the object's finalizers", "deletionPolicy"],
+    );
     case.apply("b", STAYS).await;
     gone(&case, "b", LIMIT).await;
     drop(mon);
@@ -398,19 +390,14 @@ async fn not_ours_any_more() {
         case.ready(name).await;
     }
     case.made("marked").await;
-    let [gone_by_hand, replaced, marked] =
+    let [gone_by_hand, replaced, _marked] =
         ["gone", "replaced", "marked"].map(|name| case.pool_name(name));
     for name in [&gone_by_hand, &replaced] {
         case.hand(&remove(name)).await;
     }
     case.hand(&create(&replaced)).await;
     case.hand(&enable(&replaced, "rbd")).await;
-    for (key, value) in [
-        ("poolwright", "another-cluster/12ab/34cd"),
-        ("poolwright.object", "their/pool"),
-    ] {
-        case.hand(&tag(&marked, key, value)).await;
-    }
+    case.mark_of_another("marked").await;
     case.seen().await;
     let strangers = [case.made("replaced").await, case.its_pool("marked").await];
     let sent = case.sent().await.len();
@@ -439,23 +426,7 @@ async fn a_namespace_goes() {
     for name in &names {
         case.ready(name).await;
     }
-    let namespaces: Api<Namespace> = Api::all(case.client.clone());
-    namespaces
-        .delete(&case.namespace, &DeleteParams::default())
-        .await
-        .expect("it is deleted");
-    case.wait_for(
-        "the namespace is gone",
-        Duration::from_secs(120),
-        async || {
-            let found = namespaces
-                .get_opt(&case.namespace)
-                .await
-                .map_err(|error| error.to_string())?;
-            holds(found.is_none(), &found.and_then(|found| found.status))
-        },
-    )
-    .await;
+    case.delete_namespace().await;
     assert_eq!(case.pool_names().await, Vec::<String>::new());
 }
 
@@ -523,10 +494,10 @@ async fn filled_between_the_looks() {
     gone(&case, "a", GONE).await;
     let request = delete_request(&case, "a").await;
     let lines = rounds(&request);
-    let verbs: Vec<&str> = lines
-        .iter()
-        .filter_map(|round| round[0].split(' ').nth(3))
-        .collect();
-    assert_eq!(verbs, ["rename", "rename", "rename", "rm"], "{lines:?}");
+    assert_eq!(
+        verbs(&lines),
+        ["rename", "rename", "rename", "rm"],
+        "{lines:?}"
+    );
     assert_ne!(lines[0], lines[2], "another private name");
 }

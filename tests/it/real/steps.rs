@@ -1,26 +1,42 @@
 //! What several files of tests do by hand, and how they find out what the controller did.
 
+mod commands;
+mod people;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams};
-use poolwright::api::v1alpha1::{CephPool, CephPoolStatus, PendingChange};
-use poolwright::ceph::command::{MonCommand, PoolCreate};
-use poolwright::ceph::types::PoolName;
+use poolwright::api::v1alpha1::{
+    CephPool, CephPoolStatus, CephRequest, Operation, Outcome, PendingChange, RequestState,
+};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tokio::time::Duration;
 
-use super::support::{Case, Ceph, LIMIT, World, condition, pools_of};
+pub(crate) use self::commands::{create, create_of, enable, remove, rename, tag, untag};
+use super::support::{Case, Ceph, LIMIT, World, apply, condition, holds, pools_of};
 
 /// A small pool.
 pub(crate) const PLAIN: &str = "{replicated: {size: 3}, applications: [{name: rbd}], \
     placementGroups: {autoscale: Disabled, count: 4}}";
 
+/// A small pool for the slow cluster, and for clusters of a test's own, which have two OSDs.
+pub(crate) const SMALL: &str = "{replicated: {size: 2}, applications: [{name: rbd}], \
+    placementGroups: {autoscale: Disabled, count: 2}}";
+
+/// A key in the right form that no cluster knows.
+pub(crate) const WRONG_KEY: &str = "AQDvxRhnAAAAABAAnN5Ejt1oyuvbCNVvyPS9ug==";
+
 /// The annotation with a pool's identity.
 pub(crate) const ANNOTATION: &str = "poolwright.dev/pool";
+
+/// The annotation that pauses an object.
+pub(crate) const PAUSED: &str = "poolwright.dev/paused";
+
+/// The annotation by which another look is asked for.
+pub(crate) const RECONCILE: &str = "poolwright.dev/reconcile-requested-at";
 
 /// A number that no other step has.
 fn number() -> u64 {
@@ -52,69 +68,51 @@ pub(crate) async fn slow_case(name: &str) -> Case {
     Case::with_connection(world, name, "slow", ceph).await
 }
 
-/// `osd pool create` of a name, with little in it.
-pub(crate) fn create(name: &str) -> MonCommand {
-    MonCommand::PoolCreate(PoolCreate {
-        pool: PoolName::new(name),
-        pg_num: 2,
-        size: None,
-        autoscale_mode: Some("off".to_owned()),
-        pg_num_min: None,
-        pg_num_max: None,
-        bulk: None,
-        target_size_bytes: None,
-        target_size_ratio: None,
-        profile: None,
-        rule: None,
-    })
-}
-
-/// `osd pool rm` of a name.
-pub(crate) fn remove(name: &str) -> MonCommand {
-    MonCommand::PoolRemove {
-        pool: PoolName::new(name),
-    }
-}
-
-/// `osd pool rename`.
-pub(crate) fn rename(from: &str, to: &str) -> MonCommand {
-    MonCommand::PoolRename {
-        from: PoolName::new(from),
-        to: PoolName::new(to),
-    }
-}
-
-/// `osd pool application enable` of a pool by its name.
-pub(crate) fn enable(pool: &str, application: &str) -> MonCommand {
-    MonCommand::ApplicationEnable {
-        pool: PoolName::new(pool),
-        application: application.to_owned(),
-        confirmed: true,
-    }
-}
-
-/// `osd pool application set` of a pool by its name, under `rbd`.
-pub(crate) fn tag(pool: &str, key: &str, value: &str) -> MonCommand {
-    MonCommand::ApplicationSet {
-        pool: PoolName::new(pool),
-        application: "rbd".to_owned(),
-        key: key.to_owned(),
-        value: value.to_owned(),
-    }
-}
-
-/// `osd pool application rm` of a pool by its name, under `rbd`.
-pub(crate) fn untag(pool: &str, key: &str) -> MonCommand {
-    MonCommand::ApplicationRemove {
-        pool: PoolName::new(pool),
-        application: "rbd".to_owned(),
-        key: key.to_owned(),
-    }
+/// A case on the shared cluster whose objects refer to a connection of their own, which is still to be made.
+pub(crate) async fn own_connection(name: &str) -> Case {
+    let world = World::shared().await;
+    Case::with_connection(world, name, name, Arc::new(Ceph::shared())).await
 }
 
 /// The status of an object, which has to have one.
 pub(crate) fn status(object: &CephPool) -> &CephPoolStatus {
     object.status.as_ref().expect("a status")
+}
+
+/// How often a pool was put back after changes by others.
+pub(crate) fn corrections(object: &CephPool) -> i64 {
+    status(object)
+        .drift
+        .as_ref()
+        .map_or(0, |drift| drift.corrections)
+}
+
+/// What a request came to.
+pub(crate) fn outcome(request: &CephRequest) -> Option<Outcome> {
+    request.status.as_ref().and_then(|status| status.outcome)
+}
+
+/// Whether a request has ended well.
+pub(crate) fn succeeded(request: &CephRequest) -> bool {
+    let status = request.status.clone().unwrap_or_default();
+    (status.state, status.outcome) == (RequestState::Complete, Some(Outcome::Succeeded))
+}
+
+/// What requests were for.
+pub(crate) fn operations(requests: &[CephRequest]) -> Vec<Operation> {
+    requests
+        .iter()
+        .map(|request| request.spec.operation)
+        .collect()
+}
+
+/// Whether a pool has a flag.
+pub(crate) fn has_flag(pool: &Value, flag: &str) -> bool {
+    pool["flags_names"]
+        .as_str()
+        .unwrap_or_default()
+        .split(',')
+        .any(|name| name == flag)
 }
 
 /// The token that a message names.
@@ -156,10 +154,7 @@ pub(crate) fn annotation(object: &CephPool) -> String {
 
 /// Deletes an object and waits until it is gone.
 pub(crate) async fn delete(case: &Case, name: &str) {
-    case.pools()
-        .delete(name, &DeleteParams::default())
-        .await
-        .expect("it is deleted");
+    case.begin_deletion(name).await;
     gone(case, name, LIMIT).await;
 }
 
@@ -188,41 +183,12 @@ pub(crate) async fn make_annotated(case: &Case, name: &str, spec: &str, identity
 pub(crate) async fn make_with(case: &Case, name: &str, spec: &str, key: &str, value: &str) {
     let mut object = case.manifest(name, spec);
     object["metadata"]["annotations"] = json!({key: value});
-    case.pools()
-        .patch(
-            name,
-            &PatchParams::apply("test").force(),
-            &Patch::Apply(&object),
-        )
+    apply(&case.pools(), name, &object)
         .await
         .expect("the object is accepted");
 }
 
 impl Case {
-    /// Does what a message says, as a person would who copies it; gives the token in it.
-    pub(crate) async fn as_told(&self, message: &str) -> String {
-        let line = message.split('`').find(|part| part.starts_with("kubectl "));
-        let line = line.unwrap_or_else(|| panic!("no command in {message}"));
-        let words: Vec<&str> = line.split(' ').skip(1).collect();
-        self.kubectl(&words).await;
-        token_in(message)
-    }
-
-    /// Waits until an object that is made from now on is younger than this one: they tell their age to the second.
-    pub(crate) async fn a_second_after(&self, name: &str) {
-        let made = self.object(name).await.creation_timestamp();
-        let made = made.expect("a time").0.as_second();
-        self.wait_for("the next second", LIMIT, async || {
-            let now = jiff::Timestamp::now().as_second();
-            if now > made {
-                Ok(())
-            } else {
-                Err(now.to_string())
-            }
-        })
-        .await;
-    }
-
     /// What the controller has sent for this case's pools: each command's JSON, by the monitors' own audit log.
     pub(crate) async fn sent(&self) -> Vec<Value> {
         self.sent_by("poolwright").await
@@ -295,8 +261,7 @@ impl Case {
     pub(crate) async fn looked(&self, name: &str) -> CephPool {
         self.seen().await;
         let token = format!("look-{}", number());
-        self.annotate(name, "poolwright.dev/reconcile-requested-at", Some(&token))
-            .await;
+        self.annotate(name, RECONCILE, Some(&token)).await;
         self.until(name, "looked at", |object| {
             object
                 .status
@@ -306,14 +271,51 @@ impl Case {
         .await
     }
 
-    /// Waits until the Ready of an object has this reason; gives the message.
+    /// Waits until the creation of a pool is recorded, which is before anything of it is sent.
+    pub(crate) async fn begun(&self, name: &str) -> CephPool {
+        self.until(name, "the creation is recorded", |object| {
+            let request = object
+                .status
+                .as_ref()
+                .and_then(|status| status.request.as_ref());
+            request.is_some_and(|request| request.nonce.is_some())
+        })
+        .await
+    }
+
+    /// Waits until all requests of an object have ended; gives them.
+    pub(crate) async fn all_ended(&self, name: &str) -> Vec<CephRequest> {
+        self.wait_for(
+            &format!("{name}: all requests have ended"),
+            LIMIT,
+            async || {
+                let requests = self.requests(name).await;
+                let ended = requests.iter().all(|request| outcome(request).is_some());
+                holds(ended, &requests).map(|()| requests)
+            },
+        )
+        .await
+    }
+
+    /// Waits until the pool of an object was put back so often.
+    pub(crate) async fn corrected(&self, name: &str, times: i64) -> CephPool {
+        self.until(name, &format!("{times} corrections"), |object| {
+            object.status.is_some() && corrections(object) == times
+        })
+        .await
+    }
+
+    /// Waits until the Ready of an object has this reason.
+    pub(crate) async fn until_says(&self, name: &str, reason: &str) -> CephPool {
+        self.until(name, reason, |object| {
+            condition(object, "Ready").is_some_and(|ready| ready.1 == reason)
+        })
+        .await
+    }
+
+    /// The same; gives the message.
     pub(crate) async fn says(&self, name: &str, reason: &str) -> String {
-        let object = self
-            .until(name, reason, |object| {
-                condition(object, "Ready").is_some_and(|ready| ready.1 == reason)
-            })
-            .await;
-        ready(&object).2.to_owned()
+        ready(&self.until_says(name, reason).await).2.to_owned()
     }
 
     /// A pool of any name, as `osd dump` has it.
@@ -332,12 +334,8 @@ impl Case {
 
     /// The entry of a `CephPool`'s pool, when its placement groups are there.
     pub(crate) async fn made(&self, name: &str) -> Value {
-        let creating = |pool: &Value| {
-            pool["flags_names"]
-                .as_str()
-                .is_some_and(|flags| flags.contains("creating"))
-        };
-        self.until_pool(name, "made", |pool| !creating(pool)).await
+        self.until_pool(name, "made", |pool| !has_flag(pool, "creating"))
+            .await
     }
 
     /// Waits until the pool of a `CephPool` is so.

@@ -44,6 +44,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -53,7 +57,7 @@ pub(crate) use self::ceph::{CAPS, Ceph};
 pub(crate) use self::control_plane::ControlPlane;
 pub(crate) use self::controller::Controller;
 pub(crate) use self::helm::{CHART, helm, kubeconfig_of_chart};
-pub(crate) use self::world::{Own, World, install_crds};
+pub(crate) use self::world::{Own, World, install_crds, make_connection};
 
 /// Long enough for anything that should happen at once, on a machine that runs many tests at once.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -103,6 +107,27 @@ pub(crate) async fn run(command: &mut Command, input: Option<&str>) -> Said {
         ok: output.status.success(),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Applies an object as field manager `test`, whatever the API server says.
+pub(crate) async fn apply<K>(
+    api: &Api<K>,
+    name: &str,
+    object: &(impl Debug + Serialize),
+) -> Result<K, kube::Error>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    let params = PatchParams::apply("test").force();
+    api.patch(name, &params, &Patch::Apply(object)).await
+}
+
+/// Each of these parts is in a text.
+pub(crate) fn has_all(text: &str, parts: impl IntoIterator<Item = impl AsRef<str>>) {
+    for part in parts {
+        let part = part.as_ref();
+        assert!(text.contains(part), "{part} is not in {text}");
     }
 }
 

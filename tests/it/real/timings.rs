@@ -11,11 +11,12 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 use poolwright::api::conditions::{ConditionType, is_true};
 use poolwright::api::v1alpha1::CephPool;
-use poolwright::ceph::command::{MonCommand, PoolCreate};
+use poolwright::ceph::command::MonCommand;
 use poolwright::ceph::types::PoolName;
 use serde_json::json;
 use tokio::time::{Duration, Instant, sleep};
 
+use super::steps::create_of;
 use super::support::{Case, Ceph, LIMIT, World, holds, pools_of, rounds};
 
 /// Ten times the target of 1.3.
@@ -31,21 +32,8 @@ fn spec(objects: u64) -> String {
 /// The three rounds that a person with a fast hand would send for [`spec`]; then the wait that Ready means, too.
 async fn by_hand(case: &Case, names: &[String]) -> Duration {
     let began = Instant::now();
-    let create = |name: &String| {
-        MonCommand::PoolCreate(PoolCreate {
-            pool: PoolName::new(format!("{}.by-hand", case.pool_name(name))),
-            pg_num: 1,
-            size: Some(2),
-            autoscale_mode: Some("off".into()),
-            pg_num_min: None,
-            pg_num_max: None,
-            bulk: None,
-            target_size_bytes: None,
-            target_size_ratio: None,
-            profile: None,
-            rule: None,
-        })
-    };
+    let create =
+        |name: &String| create_of(&format!("{}.by-hand", case.pool_name(name)), 1, Some(2));
     let pool = |name: &String| PoolName::new(format!("{}.by-hand", case.pool_name(name)));
     let configure = |name: &String| {
         let quota = |field: &str, value: &str| MonCommand::PoolSetQuota {

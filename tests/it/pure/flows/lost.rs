@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use poolwright::ceph::client::ClientError;
 use poolwright::ceph::simulated::client::Fault;
-use poolwright::request::executor::run;
+use poolwright::request::executor::{Access, run};
 use poolwright::request::work::RunEnd;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,24 @@ async fn commands_of_a_create() -> usize {
     let mut flow = Flow::new();
     assert_eq!(flow.run(EVERYTHING).await, Some(RunEnd::InSync));
     usize::try_from(flow.client.writes()).unwrap()
+}
+
+/// It ends with the pool as it should be.
+async fn settles(flow: &mut Flow, what: &str) {
+    let end = flow.settle(EVERYTHING).await;
+    assert_eq!(end, Some(RunEnd::InSync), "{what}");
+}
+
+/// Runs and is killed after a time; gives another process, which knows what was written down.
+pub(super) async fn killed_after(flow: Flow, access: Access, time: Duration) -> Flow {
+    let (work, journal) = (flow.work("foopool"), flow.journal.clone());
+    let running = tokio::spawn(async move {
+        let stop = CancellationToken::new();
+        run(&key_of("foopool"), &work, &access, journal.as_ref(), &stop).await
+    });
+    sleep(time).await;
+    running.abort();
+    flow.restarted()
 }
 
 /// Whatever command of a create is lost, executed unheard, or never leaves: one pool, as the manifest
@@ -43,11 +61,7 @@ async fn every_command_of_a_create_lost_in_turn() {
             let mut flow = Flow::new();
             flow.fault(command, fault.clone());
             let what = format!("{fault:?} of command {command}");
-            assert_eq!(
-                flow.settle(EVERYTHING).await,
-                Some(RunEnd::InSync),
-                "{what}"
-            );
+            settles(&mut flow, &what).await;
             flow.holds(EVERYTHING, &what);
         }
     }
@@ -63,11 +77,7 @@ async fn two_commands_of_a_create_lost() {
             flow.fault(first, Fault::ReplyLost);
             flow.fault(second, Fault::Lost);
             let what = format!("commands {first} and {second}");
-            assert_eq!(
-                flow.settle(EVERYTHING).await,
-                Some(RunEnd::InSync),
-                "{what}"
-            );
+            settles(&mut flow, &what).await;
             flow.holds(EVERYTHING, &what);
         }
     }
@@ -87,17 +97,9 @@ async fn every_command_of_a_create_late() {
                 Fault::Late(DEADLINE + Duration::from_millis(after)),
             );
             let what = format!("command {command} {after} ms after its time");
-            assert_eq!(
-                flow.settle(EVERYTHING).await,
-                Some(RunEnd::InSync),
-                "{what}"
-            );
+            settles(&mut flow, &what).await;
             sleep(Duration::from_secs(60)).await;
-            assert_eq!(
-                flow.settle(EVERYTHING).await,
-                Some(RunEnd::InSync),
-                "{what}"
-            );
+            settles(&mut flow, &what).await;
             let left = flow.cluster().pool(PRIVATE).cloned();
             if let Some(left) = left {
                 assert!(command == 0 && after > 4_000, "{what}");
@@ -118,35 +120,15 @@ async fn killed_at_any_moment() {
     for moment in 0..90 {
         let flow = Flow::new();
         flow.hand_in("foopool", EVERYTHING, 1).await;
-        let (work, access, journal) = (flow.work("foopool"), flow.access(), flow.journal.clone());
-        let running = tokio::spawn(async move {
-            run(
-                &key_of("foopool"),
-                &work,
-                &access,
-                journal.as_ref(),
-                &CancellationToken::new(),
-            )
-            .await
-        });
-        sleep(Duration::from_millis(50 * moment)).await;
-        running.abort();
-        let what = format!("killed after {} ms", 50 * moment);
-        let mut next = flow.restarted();
-        drop(flow);
-        assert_eq!(
-            next.settle(EVERYTHING).await,
-            Some(RunEnd::InSync),
-            "{what}"
-        );
+        let time = Duration::from_millis(50 * moment);
+        let what = format!("killed after {time:?}");
+        let access = flow.access();
+        let mut next = killed_after(flow, access, time).await;
+        settles(&mut next, &what).await;
         next.holds(EVERYTHING, &what);
         // What was in flight has arrived by now.
         sleep(Duration::from_secs(5)).await;
-        assert_eq!(
-            next.settle(EVERYTHING).await,
-            Some(RunEnd::InSync),
-            "{what}"
-        );
+        settles(&mut next, &what).await;
         next.holds(EVERYTHING, &what);
     }
 }

@@ -11,14 +11,14 @@ use poolwright::ceph::command::MonCommand;
 use poolwright::ceph::contents::Contents;
 use poolwright::ceph::simulated::client::Fault;
 use poolwright::ceph::types::{PoolId, PoolName};
-use poolwright::request::executor::{Access, Aim, run};
+use poolwright::request::executor::{Access, Aim};
 use poolwright::request::user_request::UserRequest;
 use poolwright::request::wish::Wish;
 use poolwright::request::work::RunEnd;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 
 use super::bench::*;
+use super::lost::killed_after;
 use super::says;
 use crate::pure::support::*;
 
@@ -206,22 +206,10 @@ async fn killed_at_any_moment() {
     for moment in 0..60 {
         let (flow, _) = with_pool().await;
         hand_in(&flow, true);
-        let (work, access, journal) = (flow.work("foopool"), access(&flow), flow.journal.clone());
-        let running = tokio::spawn(async move {
-            run(
-                &key_of("foopool"),
-                &work,
-                &access,
-                journal.as_ref(),
-                &CancellationToken::new(),
-            )
-            .await
-        });
-        sleep(Duration::from_millis(50 * moment)).await;
-        running.abort();
-        let what = format!("killed after {} ms", 50 * moment);
-        let mut next = flow.restarted();
-        drop(flow);
+        let time = Duration::from_millis(50 * moment);
+        let what = format!("killed after {time:?}");
+        let access = access(&flow);
+        let mut next = killed_after(flow, access, time).await;
         // Half of them change their mind: then the pool has its name, unless it is gone already.
         if moment % 2 == 0 {
             assert_eq!(settle(&mut next).await, RunEnd::InSync, "{what}");

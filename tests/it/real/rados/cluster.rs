@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use poolwright::ceph::command::{MonCommand, PoolCreate};
+use poolwright::ceph::command::MonCommand;
 use poolwright::ceph::rados::{ConnectOptions, Key, Limits, RadosClient};
 use poolwright::ceph::types::{Fsid, PoolName};
 use tempfile::TempDir;
 use tokio::process::Command;
+
+use crate::real::steps::create_of;
 
 /// The folder of a running cluster.
 pub(crate) struct Cluster {
@@ -175,19 +177,7 @@ pub(crate) fn pool_name(what: &str) -> PoolName {
 
 /// Creates the smallest pool.
 pub(crate) fn create(pool: &PoolName) -> MonCommand {
-    MonCommand::PoolCreate(PoolCreate {
-        pool: pool.clone(),
-        pg_num: 1,
-        size: Some(2),
-        autoscale_mode: Some("off".into()),
-        pg_num_min: None,
-        pg_num_max: None,
-        bulk: None,
-        target_size_bytes: None,
-        target_size_ratio: None,
-        profile: None,
-        rule: None,
-    })
+    create_of(pool.as_str(), 1, Some(2))
 }
 
 /// Removes a pool.

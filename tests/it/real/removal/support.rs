@@ -3,7 +3,6 @@
 use std::process::Stdio;
 use std::sync::Arc;
 
-use kube::api::DeleteParams;
 use poolwright::api::v1alpha1::{CephRequest, Operation};
 use poolwright::ceph::contents::Contents;
 use serde_json::{Value, json};
@@ -13,10 +12,9 @@ use tokio::sync::OnceCell;
 use tokio::time::{Duration, timeout};
 
 use crate::real::steps::slow;
+pub(super) use crate::real::steps::{RECONCILE, gone};
 use crate::real::support::{CAPS, Case, Ceph, LIMIT, World, condition, run};
 
-/// The annotation by which another try is asked for.
-pub(super) const RECONCILE: &str = "poolwright.dev/reconcile-requested-at";
 /// A blocked deletion looks again at least every 30 s.
 pub(super) const GONE: Duration = Duration::from_secs(45);
 
@@ -79,22 +77,7 @@ pub(super) async fn case_over(world: Arc<World>, name: &str, ceph: Arc<Ceph>, mo
 
 /// Deletes an object.
 pub(super) async fn delete(case: &Case, name: &str) {
-    case.pools()
-        .delete(name, &DeleteParams::default())
-        .await
-        .expect("it is deleted");
-}
-
-/// Waits until an object is gone.
-pub(super) async fn gone(case: &Case, name: &str, limit: Duration) {
-    case.wait_for(&format!("{name} is gone"), limit, async || {
-        match case.pools().get_opt(name).await {
-            Ok(None) => Ok(()),
-            Ok(Some(object)) => Err(format!("{:#?}", object.status)),
-            Err(error) => Err(error.to_string()),
-        }
-    })
-    .await;
+    case.begin_deletion(name).await;
 }
 
 /// Waits until a deletion is blocked for this reason; gives the message.
@@ -168,6 +151,14 @@ pub(super) async fn delete_request(case: &Case, name: &str) -> CephRequest {
     all.retain(|request| request.spec.operation == Operation::Delete);
     assert_eq!(all.len(), 1, "{all:#?}");
     all.remove(0)
+}
+
+/// What each round of a removal does: the verb of its one command.
+pub(super) fn verbs<'a>(rounds: &[Vec<&'a str>]) -> Vec<&'a str> {
+    rounds
+        .iter()
+        .filter_map(|round| round[0].split(' ').nth(3))
+        .collect()
 }
 
 /// The `rados` of people, as the administrator.

@@ -15,7 +15,7 @@ use tokio::process::Command;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::world::{World, merge};
-use super::{Ceph, LIMIT, Said, next, run, variable};
+use super::{Ceph, LIMIT, Said, apply, next, run, variable};
 
 /// How long a command by hand may take.
 const COMMAND: Duration = Duration::from_secs(30);
@@ -92,13 +92,7 @@ impl Case {
     /// The same, whatever the API server says.
     pub(crate) async fn try_apply(&self, name: &str, spec: &str) -> Result<CephPool, kube::Error> {
         let object = self.manifest(name, spec);
-        self.pools()
-            .patch(
-                name,
-                &PatchParams::apply("test").force(),
-                &Patch::Apply(&object),
-            )
-            .await
+        apply(&self.pools(), name, &object).await
     }
 
     /// The manifest that [`Case::apply`] applies.

@@ -115,6 +115,18 @@ impl Ceph {
             .to_owned()
     }
 
+    /// Does something to the monitors: `pause-mon` (they keep their connections and answer nothing), `resume-mon`,
+    /// `kill-mon`, `start-mon`. For clusters of one's own.
+    pub(crate) async fn monitor(&self, action: &'static str) {
+        assert!(self.own, "others work with these monitors");
+        let dir = self.dir.clone();
+        let done = move || run_script("ceph-cluster.sh", action, &dir, &[]);
+        tokio::task::spawn_blocking(done)
+            .await
+            .expect("no panic")
+            .expect(action);
+    }
+
     /// A session as the administrator.
     pub(crate) async fn connect(&self) -> RadosClient {
         let options = ConnectOptions::Explicit {

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use poolwright::api::crd::Kind;
 use poolwright::api::v1alpha1::ClusterConnection;
@@ -14,7 +13,7 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tokio::time::{Duration, Instant, sleep};
 
 use super::controller::{Controller, Start, tail};
-use super::{Ceph, ControlPlane, LIMIT, ceph, kubeconfig_of_chart, variable};
+use super::{Ceph, ControlPlane, LIMIT, apply, ceph, kubeconfig_of_chart, variable};
 
 /// Own worlds cost 500 MB and two processors for some seconds.
 static OWN: Semaphore = Semaphore::const_new(2);
@@ -125,19 +124,8 @@ impl World {
         merge(&mut spec, more);
         let client = self.plane.client().await;
         self.secret(&client, &format!("ceph-{name}"), &key).await;
+        make_connection(&client, name, &spec).await;
         let connections: Api<ClusterConnection> = Api::all(client);
-        let object = json!({
-            "apiVersion": "poolwright.dev/v1alpha1", "kind": "ClusterConnection",
-            "metadata": {"name": name}, "spec": spec,
-        });
-        connections
-            .patch(
-                name,
-                &PatchParams::apply("test").force(),
-                &Patch::Apply(&object),
-            )
-            .await
-            .expect("the connection is accepted");
         let began = Instant::now();
         loop {
             let found = connections.get(name).await.expect("the connection");
@@ -165,12 +153,7 @@ impl World {
         let object = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"key": key},
         });
-        secrets
-            .patch(
-                name,
-                &PatchParams::apply("test").force(),
-                &Patch::Apply(&object),
-            )
+        apply(&secrets, name, &object)
             .await
             .expect("the secret is accepted");
     }
@@ -297,16 +280,23 @@ impl World {
     }
 }
 
+/// Makes a connection of just this spec, whatever comes of it.
+pub(crate) async fn make_connection(client: &Client, name: &str, spec: &Value) {
+    let connections: Api<ClusterConnection> = Api::all(client.clone());
+    let object = json!({
+        "apiVersion": "poolwright.dev/v1alpha1", "kind": "ClusterConnection",
+        "metadata": {"name": name}, "spec": spec,
+    });
+    apply(&connections, name, &object)
+        .await
+        .expect("the connection is accepted");
+}
+
 /// Makes a namespace, which may be there already.
 async fn namespace(client: &Client, name: &str) {
     let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
     let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-    namespaces
-        .patch(
-            name,
-            &PatchParams::apply("test").force(),
-            &Patch::Apply(&object),
-        )
+    apply(&namespaces, name, &object)
         .await
         .expect("the namespace is accepted");
 }
@@ -317,13 +307,7 @@ pub(crate) async fn install_crds(client: &Client) {
     for kind in Kind::ALL {
         let crd = kind.crd();
         let name = crd.name_any();
-        crds.patch(
-            &name,
-            &PatchParams::apply("test").force(),
-            &Patch::Apply(crd),
-        )
-        .await
-        .expect("the CRD is accepted");
+        apply(&crds, &name, crd).await.expect("the CRD is accepted");
         let began = Instant::now();
         let established = |crd: &CustomResourceDefinition| {
             let conditions = crd
