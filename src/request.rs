@@ -14,6 +14,7 @@ pub mod guard;
 pub mod journal;
 pub mod locks;
 pub mod ownership;
+pub mod placement;
 pub mod pool_factory;
 pub mod preview;
 pub mod refusal;

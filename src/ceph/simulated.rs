@@ -21,6 +21,7 @@ pub mod dump;
 mod numbers;
 mod pending;
 mod reply;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod variables;
@@ -204,6 +205,12 @@ impl SimulatedCluster {
         self.last_pool = self.last_pool.max(highest.unwrap_or(self.last_pool));
     }
 
+    /// Somebody else's change to the CRUSH map, in an epoch of its own.
+    pub fn edit_crush(&mut self, edit: impl FnOnce(&mut CrushMap)) {
+        edit(&mut self.crush);
+        self.next_epoch();
+    }
+
     /// Somebody else's change to a pool, in an epoch of its own; whether there is such a pool.
     pub fn edit_pool(&mut self, name: &str, edit: impl FnOnce(&mut Pool)) -> bool {
         let Some(id) = self.pool(name).map(|pool| pool.id) else {
@@ -284,6 +291,10 @@ impl SimulatedCluster {
         for id in changes.removed {
             self.map.pools.remove(&id);
         }
+        self.crush.rules.extend(changes.rules);
+        self.crush
+            .rules
+            .retain(|number, _| !changes.removed_rules.contains(number));
         self.last_pool = changes.last_pool;
         self.last_create_time = changes.last_create_time;
     }

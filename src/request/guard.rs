@@ -4,11 +4,13 @@
 mod tests;
 
 use super::ownership::{Mark, read_mark};
+use super::placement::{MADE, MadeRule};
 use super::pool_factory::Proof;
 use super::round::{Round, Step};
 use super::wish::Wish;
 use crate::ceph::command::MonCommand;
 use crate::ceph::contents::Contents;
+use crate::ceph::settings::CRUSH_RULE;
 use crate::ceph::types::{PoolId, PoolName};
 use crate::ceph::view::ClusterView;
 
@@ -51,6 +53,12 @@ pub enum Objection {
         /// This object's pool, where it is known.
         pool: Option<PoolId>,
     },
+    /// Data that would move, which nobody has confirmed.
+    #[error("nobody has confirmed that the data of {0} moves")]
+    Moves(PoolName),
+    /// A rule that a pool has.
+    #[error("rule {0} is in use")]
+    InUse(String),
     /// A profile or rule that is not one of those made here, whose names say what is in them.
     #[error("{0} is not a profile or rule of ours")]
     NotMade(String),
@@ -58,9 +66,6 @@ pub enum Objection {
     #[error("key {0:?} may not be written")]
     Key(String),
 }
-
-/// How the names of the profiles and rules made here begin; a hash of what is in them follows.
-pub const MADE: &str = "poolwright-";
 
 /// Checks a round against the view it was made from and the pool the planner found.
 ///
@@ -152,7 +157,16 @@ pub fn check(
                 means_ours(name)?;
                 nobody_elses(step, name, wish, view)?;
             }
-            command @ MonCommand::PoolSet { pool: name, .. } => {
+            command @ MonCommand::PoolSet {
+                pool: name,
+                variable,
+                ..
+            } => {
+                // Where nothing can be in it yet, nothing moves.
+                let moves = variable == CRUSH_RULE.variable && !wish.record.unpublished;
+                if moves && step.token.is_none() {
+                    return Err(Objection::Moves(name.clone()));
+                }
                 if command.leaves_one_copy() && step.token.is_none() {
                     return Err(Objection::Unconfirmed(name.clone()));
                 }
@@ -167,11 +181,34 @@ pub fn check(
             }
             MonCommand::ProfileSet { profile: name, .. }
             | MonCommand::ProfileRemove { profile: name }
-            | MonCommand::RuleCreateReplicated { rule: name, .. }
-            | MonCommand::RuleCreateErasure { rule: name, .. }
-            | MonCommand::RuleRemove { rule: name } => {
+            | MonCommand::RuleCreateErasure { rule: name, .. } => {
                 if !name.starts_with(MADE) {
                     return Err(Objection::NotMade(name.clone()));
+                }
+            }
+            MonCommand::RuleCreateReplicated {
+                rule,
+                root,
+                bucket_type,
+                class,
+            } => {
+                let made = MadeRule {
+                    failure_domain: bucket_type.clone(),
+                    root: root.clone(),
+                    device_class: class.clone(),
+                };
+                if made.name() != *rule {
+                    return Err(Objection::NotMade(rule.clone()));
+                }
+            }
+            MonCommand::RuleRemove { rule } => {
+                if !rule.starts_with(MADE) {
+                    return Err(Objection::NotMade(rule.clone()));
+                }
+                let number = view.crush().rule_named(rule);
+                let mut pools = view.map().pools.values();
+                if pools.any(|pool| Some(pool.crush_rule) == number) {
+                    return Err(Objection::InUse(rule.clone()));
                 }
             }
             MonCommand::OsdStat

@@ -7,6 +7,7 @@
 
 mod configure;
 mod locate;
+mod placement;
 mod remove;
 
 pub use self::remove::{Proof, discard_round, removal_round};
@@ -15,6 +16,7 @@ use self::configure::Configuration;
 use self::locate::Place;
 use super::factory::{Found, Next, RequestFactory};
 use super::ownership::{MARK_KEY, Mark, OBJECT_KEY, read_mark};
+use super::placement::Placement;
 use super::refusal::Refusal;
 use super::round::{MARK_FIELD, POOL_FIELD, Round, Step};
 use super::wish::Wish;
@@ -39,7 +41,7 @@ impl RequestFactory for PoolRequestFactory {
             Err(refusal) => Next::refused(refusal),
             Ok(Place::Nowhere) => Next {
                 verb: Verb::Create,
-                ..create(wish)
+                ..create(wish, view)
             },
             Ok(Place::Private(pool)) => Next {
                 found: Some(found(view, pool, wish, false)),
@@ -117,7 +119,7 @@ fn found(view: &ClusterView, pool: &Pool, wish: &Wish, published: bool) -> Found
 }
 
 /// Round one: everything that `osd pool create` can take, since there is no transaction.
-fn create(wish: &Wish) -> Next {
+fn create(wish: &Wish, view: &ClusterView) -> Next {
     let refusals = configure::unsafe_wishes(wish, None, None);
     if !refusals.is_empty() {
         return Next {
@@ -140,6 +142,17 @@ fn create(wish: &Wish) -> Next {
             "names that begin with a dot are Ceph's own, and newer monitors answer that they made such a pool \
              without making it; choose another poolName",
         ));
+    }
+    let placed = match placement::for_creation(wish, view) {
+        Ok(placed) => placed,
+        Err(refusal) => return Next::refused(refusal),
+    };
+    if let Some(step) = placed.make {
+        // A round of its own: the creation names the rule, which has to be committed and to say what it shall.
+        return Next {
+            round: Round { steps: vec![step] },
+            ..Next::default()
+        };
     }
     let minimum = wish.asked_integer(&settings::PG_NUM_MIN);
     let maximum = wish.asked_integer(&settings::PG_NUM_MAX);
@@ -165,7 +178,7 @@ fn create(wish: &Wish) -> Next {
             _ => None,
         },
         profile: None,
-        rule: None,
+        rule: wish.placement.as_ref().map(Placement::name),
     });
     Next {
         round: Round {
@@ -175,8 +188,11 @@ fn create(wish: &Wish) -> Next {
                 desired: wish.pool.to_string(),
                 observed: "absent".to_owned(),
                 reason: format!(
-                    "create the pool under a private name; it is renamed to {} when it is configured and marked",
-                    wish.pool
+                    "create the pool under a private name; it is renamed to {} when it is configured and marked{}",
+                    wish.pool,
+                    placed
+                        .doubt
+                        .map_or_else(String::new, |doubt| format!(". {doubt}"))
                 ),
                 last: false,
                 token: None,
@@ -227,6 +243,7 @@ fn unpublished(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
         locks,
         refusals,
         waiting: _,
+        note: _,
     } = configure::configuration(wish, pool, view);
     if !steps.is_empty() || !refusals.is_empty() {
         return Next {
@@ -268,6 +285,7 @@ fn published(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
         locks,
         refusals,
         waiting,
+        note,
     } = configure::configuration(wish, pool, view);
     steps.extend(metadata(wish, pool));
     if !wish.observe {
@@ -282,6 +300,7 @@ fn published(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
         round: Round { steps },
         refusals,
         waiting,
+        note,
         ..Next::default()
     }
 }

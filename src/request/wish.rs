@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ownership::Owner;
+use super::placement::Placement;
 use super::refusal::Refusal;
 use super::round::POOL_FIELD;
 use super::token::{Answer, AskedToken, Confirmations, Danger, UsedToken};
@@ -29,6 +30,8 @@ pub struct Wish {
     pub settings: Vec<Asked>,
     /// `placementGroups.count`: kept while autoscaling is not on, else the number at creation only.
     pub pg_count: Option<i64>,
+    /// `crush`: where the copies shall lie.
+    pub placement: Option<Placement>,
     /// The applications that the manifest names, with their keys.
     pub applications: BTreeMap<String, BTreeMap<String, String>>,
     /// The generation of the object that it was read from; 0 where there is none.
@@ -156,6 +159,7 @@ impl Wish {
             pool,
             settings: Vec::new(),
             pg_count: None,
+            placement: None,
             applications: BTreeMap::new(),
             generation,
             observe: false,
@@ -185,6 +189,9 @@ impl Wish {
             .collect();
         if self.pg_count.is_some() {
             fields.insert(settings::PG_NUM.field.to_owned());
+        }
+        if self.placement.is_some() {
+            fields.insert(settings::CRUSH_RULE.field.to_owned());
         }
         for (application, keys) in &self.applications {
             fields.insert(application_field(application));
@@ -219,6 +226,7 @@ impl Wish {
                 .as_ref()
                 .and_then(|groups| groups.count)
                 .map(i64::from),
+            placement: spec.crush.as_ref().and_then(Placement::of),
             applications: spec
                 .applications
                 .iter()
@@ -459,7 +467,10 @@ fn unsupported(spec: &CephPoolSpec) -> Vec<Refusal> {
             "erasureCoded",
             spec.erasure_coded.is_some() && spec.pool_type != PoolType::ErasureCoded,
         ),
-        ("crush", spec.crush.is_some()),
+        (
+            settings::CRUSH_RULE.field,
+            spec.crush.is_some() && spec.pool_type == PoolType::ErasureCoded,
+        ),
     ];
     found
         .into_iter()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::CREATE_TIME_STEP;
 use super::pending::{Pending, dotted};
-use super::reply::{Accepted, Answer, EINVAL, ERANGE, Refusal, refuse};
+use super::reply::{Accepted, Answer, EINVAL, ENOENT, ERANGE, Refusal, refuse};
 use crate::ceph::command::PoolCreate;
 use crate::ceph::osd_map::{OptionValue, PlacementGroups, Pool, PoolKind, Snapshots, Tiering};
 use crate::ceph::types::{CreateTime, Epoch, PoolId, Release};
@@ -47,6 +47,7 @@ impl Pending<'_> {
             .as_deref()
             .filter(|mode| matches!(*mode, "off" | "warn"))
             .unwrap_or("on");
+        let crush_rule = self.rule(create.rule.as_deref())?;
         let pg_num = self.pg_num(create.pg_num, mode)?;
         let size = self.size(create.size.unwrap_or_default())?;
         self.check_pg_num(None, pg_num, size)?;
@@ -76,7 +77,7 @@ impl Pending<'_> {
                 pgp_num_target: pg_num,
             },
             autoscale_mode: mode.to_owned(),
-            crush_rule: self.crush().rules.keys().next().copied().unwrap_or(0),
+            crush_rule,
             quota_max_bytes: 0,
             quota_max_objects: 0,
             flags,
@@ -90,6 +91,17 @@ impl Pending<'_> {
             snapshots: Snapshots::default(),
             tiering: Tiering::default(),
         })
+    }
+
+    /// One that this round makes is not there yet. Without a name it is the first one.
+    fn rule(&self, name: Option<&str>) -> Result<i64, Refusal> {
+        let Some(name) = name else {
+            return Ok(self.crush().rules.keys().next().copied().unwrap_or(0));
+        };
+        match self.crush().rule_named(name) {
+            Some(number) => Ok(number),
+            None => refuse(ENOENT, format!("specified rule {name} doesn't exist")),
+        }
     }
 
     /// 0 is the default. 16 refuses what its rules cannot place, later releases take the

@@ -8,7 +8,7 @@ use super::reply::{
 use super::{MonitorConfig, SimulatedCluster, dump, numbers, variables};
 use crate::ceph::client::Reply;
 use crate::ceph::command::MonCommand;
-use crate::ceph::crush_map::CrushMap;
+use crate::ceph::crush_map::{CrushMap, Rule};
 use crate::ceph::osd_map::{OsdMap, Pool, binary};
 use crate::ceph::settings::NO_DELETE;
 use crate::ceph::types::{CreateTime, PoolId, PoolName, Release};
@@ -28,6 +28,10 @@ pub(super) struct Changes {
     pub(super) last_pool: PoolId,
     /// The newest pool's create time.
     pub(super) last_create_time: CreateTime,
+    /// New CRUSH rules by their numbers.
+    pub(super) rules: BTreeMap<i64, Rule>,
+    /// CRUSH rules that go.
+    pub(super) removed_rules: BTreeSet<i64>,
 }
 
 /// A round in the making.
@@ -54,6 +58,8 @@ impl<'a> Pending<'a> {
                 removed: BTreeSet::new(),
                 last_pool: cluster.last_pool,
                 last_create_time: cluster.last_create_time,
+                rules: BTreeMap::new(),
+                removed_rules: BTreeSet::new(),
             },
         }
     }
@@ -100,11 +106,16 @@ impl<'a> Pending<'a> {
             | MonCommand::ApplicationRemove { .. } => self.application(command),
             MonCommand::PoolRename { from, to } => self.rename(from, to),
             MonCommand::PoolRemove { pool } => self.remove(pool),
+            MonCommand::RuleCreateReplicated {
+                rule,
+                root,
+                bucket_type,
+                class,
+            } => self.create_rule(rule, root, bucket_type, class.as_deref()),
+            MonCommand::RuleRemove { rule } => self.remove_rule(rule),
             MonCommand::ProfileSet { .. }
             | MonCommand::ProfileRemove { .. }
-            | MonCommand::RuleCreateReplicated { .. }
-            | MonCommand::RuleCreateErasure { .. }
-            | MonCommand::RuleRemove { .. } => refuse(EINVAL, "command not known"),
+            | MonCommand::RuleCreateErasure { .. } => refuse(EINVAL, "command not known"),
         };
         match answer {
             Ok(Accepted::Proposed(text)) => {
@@ -142,6 +153,12 @@ impl<'a> Pending<'a> {
             Some(pool) => Ok(pool),
             None => self.committed_pool(id),
         }
+    }
+
+    /// Whether a pool has this CRUSH rule.
+    pub(super) fn uses_rule(&self, number: i64) -> bool {
+        let mut pools = self.map().pools.values();
+        pools.any(|pool| pool.crush_rule == number)
     }
 
     /// Who will have this name when the round commits, among those named in it.

@@ -202,7 +202,9 @@ fn settled(work: &PoolWork, wish: &Wish, plan: &Plan, view: &ClusterView, base: 
             ..base
         };
     }
-    let note = pool.as_ref().and_then(|pool| left_enabled(wish, pool));
+    let left = pool.as_ref().and_then(|pool| left_enabled(wish, pool));
+    let notes: Vec<String> = plan.now.note.clone().into_iter().chain(left).collect();
+    let note = (!notes.is_empty()).then(|| notes.join("; "));
     let record = applied(work, wish, pool.as_deref());
     // What was refused on the way here says nothing about what may come.
     work.state().rejections.clear();

@@ -4,6 +4,7 @@
 //! `min_size` anew; the bounds of the autoscaler are checked against the target of `pg_num`;
 //! and the flags that lock size and placement groups come last.
 
+use super::placement;
 use crate::api::conditions::Reason;
 use crate::ceph::command::MonCommand;
 use crate::ceph::osd_map::{Pool, PoolKind};
@@ -30,6 +31,8 @@ pub(super) struct Configuration {
     pub(super) waiting: Option<&'static str>,
     /// What is not done.
     pub(super) refusals: Vec<Refusal>,
+    /// What a person should know beside.
+    pub(super) note: Option<String>,
 }
 
 /// How it stands with a flag that locks other settings.
@@ -57,15 +60,25 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
     let mut locks = Vec::new();
     let mut refusals = Vec::new();
     let mut waiting = None;
-    if !view.map().stretch_mode.enabled {
-        // There the monitors set size and min_size, so they are neither fought nor a difference.
-        wanted.extend(sizes(wish, pool).map(|(setting, value, reason)| {
+    let mut note = None;
+    if view.map().stretch_mode.enabled {
+        // There the monitors set size, min_size and rule, so they are neither fought nor a difference.
+        note = placement::stretched(wish);
+    } else {
+        for (setting, value, reason) in sizes(wish, pool).into_iter() {
+            if let Some(refusal) = placement::too_large(pool, view, setting, &value) {
+                refusals.push(refusal);
+                continue;
+            }
             let step = Step {
                 token: confirmed(wish, setting, &value, identity.as_ref()),
                 ..set(pool, setting, &value, reason)
             };
-            (setting, step)
-        }));
+            wanted.push((setting, step));
+        }
+        let change = placement::change(wish, pool, view, identity.as_ref());
+        wanted.extend(change.step.map(|step| (&settings::CRUSH_RULE, step)));
+        refusals.extend(change.refusal);
     }
     wanted.extend(placement_groups(wish, pool));
     for asked in &wish.settings {
@@ -102,6 +115,7 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
     let mut configuration = Configuration {
         locks,
         waiting,
+        note,
         ..respect_locks(wish, pool, wanted)
     };
     configuration.steps.extend(applications(wish, pool));

@@ -39,6 +39,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("request::guard", "planning"),
     ("request::preview", "planning"),
     ("request::ownership", "planning"),
+    ("request::placement", "planning"),
     ("request::contest", "planning"),
     ("request::user_request", "planning"),
     ("monitor", "monitor"),
