@@ -41,6 +41,7 @@ fn samples(row: &Setting) -> (Value, Value) {
             Kind::Word([first, second, ..]) => words(first, second),
             Kind::Word(_) => panic!("{}: one word is no choice", row.variable),
             Kind::Flag => (Value::Flag(true), Value::Flag(false)),
+            Kind::Name => panic!("{}: what it names has to be there", row.variable),
         },
     }
 }
@@ -199,7 +200,8 @@ async fn every_setting_of_replicated_pools() {
         .iter()
         .copied()
         .enumerate()
-        .filter(|(_, row)| row.fits(PoolKind::Replicated))
+        // The rule is put back with a person's word only: `real::placement` shows it.
+        .filter(|(_, row)| row.fits(PoolKind::Replicated) && row.kind != Kind::Name)
         .collect();
     let (there, lacking): (Vec<_>, Vec<_>) = rows.iter().partition(|(_, row)| row.since <= release);
     stream::iter(there.iter().map(|(at, setting)| row(&case, *at, setting)))
