@@ -13,6 +13,7 @@ pub mod factory;
 pub mod guard;
 pub mod journal;
 pub mod locks;
+pub mod moves;
 pub mod ownership;
 pub mod placement;
 pub mod pool_factory;

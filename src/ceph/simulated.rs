@@ -112,6 +112,7 @@ impl SimulatedCluster {
             stretch_mode: StretchMode::default(),
             pools: BTreeMap::new(),
             osds: crush::numbers(osds).map(|number| (number, osd)).collect(),
+            moving: BTreeSet::new(),
             erasure_code_profiles: BTreeMap::new(),
         };
         let crush = crush::flat(osds);

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::executor::{Access, run};
 use super::journal::Journal;
 use super::locks::NameLocks;
+use super::moves::Moves;
 use super::work::{PoolKey, PoolWork, RunEnd};
 
 /// The work on all pools. Cheap to clone.
@@ -24,6 +25,8 @@ pub struct RequestCollection {
     stop: CancellationToken,
     /// Names that commands without an answer may still use.
     pub locks: NameLocks,
+    /// Whose data began to move last.
+    pub moves: Moves,
 }
 
 impl RequestCollection {
@@ -36,6 +39,7 @@ impl RequestCollection {
             ended,
             stop,
             locks: NameLocks::default(),
+            moves: Moves::default(),
         }
     }
 

@@ -21,6 +21,7 @@ use self::sending::send;
 use super::guard;
 use super::journal::{Entry, Journal, JournalError};
 use super::locks::NameLocks;
+use super::moves::Moves;
 use super::preview::MAX_ROUNDS;
 use super::work::{PoolKey, PoolWork, RunEnd};
 use crate::ceph::client::MonClient;
@@ -50,6 +51,8 @@ pub struct Access {
     pub aim: Aim,
     /// Names that commands without an answer may still use.
     pub locks: NameLocks,
+    /// Whose data began to move last.
+    pub moves: Moves,
 }
 
 /// What a run is to come to.
@@ -115,6 +118,13 @@ async fn rounds(
             return Err(RunEnd::Later(format!(
                 "the name {name} is left alone for half a minute, since a command that uses it was not answered and may \
                  still be executed"
+            )));
+        }
+        let fsid = access.client.fsid();
+        if let Err((other, left)) = access.moves.take(fsid, key, &round, Instant::now()) {
+            tracing::info!(%other, ?left, "data of another pool begins to move");
+            return Err(RunEnd::Later(format!(
+                "the data of {other} began to move a moment ago, and that of one pool of a cluster at a time is enough"
             )));
         }
         // Creates are throttled by what they do to the monitor, before anything is written down.

@@ -13,6 +13,7 @@ use super::tickets;
 use crate::api::conditions::Reason;
 use crate::api::v1alpha1::{CephPool, Management};
 use crate::ceph::osd_map::Pool;
+use crate::ceph::settings::CRUSH_RULE;
 use crate::ceph::types::PoolName;
 use crate::ceph::view::ClusterView;
 use crate::controller::file::is_paused;
@@ -22,11 +23,15 @@ use crate::controller::registry::Session;
 use crate::controller::status::{self, Standing};
 use crate::request::executor::fresh_word;
 use crate::request::preview::{Plan, plan};
+use crate::request::refusal::Refusal;
 use crate::request::registry::{ObjectType, factory};
 use crate::request::rejection::Rejection;
 use crate::request::user_request::Observation;
 use crate::request::wish::{Record, Wish, application_field};
 use crate::request::work::{PoolKey, PoolWork, RunEnd};
+
+/// How soon a pool looks again at what may pass.
+const PASSING: Duration = Duration::from_secs(30);
 
 /// Looks at a pool whose object is not deleted.
 pub(super) fn look(subject: &Subject<'_>) -> Look {
@@ -102,6 +107,11 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
         .and_then(|found| view.pool(found.identity.id))
         .cloned();
     let resync = session.spec.resync_interval.value().unwrap_or(RESYNC);
+    let resync = if plan.now.refusals.iter().any(passes) {
+        resync.min(PASSING)
+    } else {
+        resync
+    };
     let base = Look {
         seen: pool.clone().map(|pool| {
             let rule = view.rule_name(&pool);
@@ -166,6 +176,12 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
         },
         base,
     )
+}
+
+/// Whether a refusal may pass by what other pools and OSDs do, of which no event tells this pool.
+fn passes(refusal: &Refusal) -> bool {
+    let of_rule = refusal.field.as_deref() == Some(CRUSH_RULE.field);
+    refusal.reason == Reason::CannotPlace || (refusal.reason == Reason::Blocked && of_rule)
 }
 
 /// Nothing is sent: people asked for that.

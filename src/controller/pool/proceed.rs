@@ -184,6 +184,7 @@ pub(super) fn access(session: &Session, collection: &RequestCollection, aim: Aim
     Access {
         aim,
         locks: collection.locks.clone(),
+        moves: collection.moves.clone(),
         client: Arc::clone(&session.client),
         monitor: session.monitor.clone(),
         floor: session.floor.get(),

@@ -134,6 +134,7 @@ fn planned(
             doubt.as_deref(),
         )?);
         full(view)?;
+        alone(pool, view)?;
     }
     if let Some(made) = &wanted.missing {
         return Ok(Some(make(made, &observed)));
@@ -211,6 +212,26 @@ fn full(view: &ClusterView) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// The data of one pool at a time: that of another one, whosever it is, has to have arrived.
+fn alone(pool: &Pool, view: &ClusterView) -> Result<(), Refusal> {
+    let mut moving = view.map().moving.iter();
+    let other = moving
+        .find(|other| **other != pool.id)
+        .and_then(|other| view.pool(*other));
+    match other {
+        None => Ok(()),
+        Some(other) => Err(Refusal::new(
+            Reason::Blocked,
+            Some(CRUSH_RULE.field),
+            format!(
+                "data of pool {} is being moved to other OSDs, and that of one pool at a time is enough; wait until \
+                 that has ended, and it goes on by itself",
+                other.name
+            ),
+        )),
+    }
 }
 
 /// What is said in stretch mode of fields that the monitors set there.

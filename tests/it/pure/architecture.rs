@@ -27,6 +27,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("request::collection", "work"),
     ("request::journal", "work"),
     ("request::locks", "work"),
+    ("request::moves", "work"),
     ("request::work", "work"),
     ("request::wish", "planning"),
     ("request::factory", "planning"),

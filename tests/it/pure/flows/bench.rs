@@ -254,6 +254,7 @@ impl Flow {
             command_timeout: DEADLINE,
             aim: Aim::Keep,
             locks: self.collection.locks.clone(),
+            moves: self.collection.moves.clone(),
         }
     }
 
