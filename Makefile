@@ -1,7 +1,9 @@
 # Everything a developer runs; `make` alone explains.
 #   KEEP=1        make demo: leave its cluster running
 #   ARGS='...'    make test, test-pure: more arguments for the test program, e.g. ARGS='pools:: --nocapture'
-#   KEEP_LOGS=1   make test: keep the clusters' files when it fails
+#                 make test-matrix: other tests than by default, e.g. ARGS=real::drift
+#   KEEP_LOGS=1   make test, test-matrix: keep the clusters' files when it fails
+#   RELEASES='18' make test-matrix: on these releases of Ceph only
 
 SHELL := bash
 .DEFAULT_GOAL := help
@@ -34,6 +36,10 @@ demo: setup build ## Show the program at work on a real Ceph and a real Kubernet
 test: setup ## All tests, on a real Ceph cluster and a real Kubernetes control plane
 	@cargo test --locked --no-run
 	@tests/env/with-env.sh cargo test --locked $(if $(ARGS),-- $(ARGS))
+
+.PHONY: test-matrix
+test-matrix: setup ## What has to be so on every release, on Ceph 16, 18 and 20, each with its own librados
+	@tests/env/matrix.sh $(ARGS)
 
 .PHONY: test-pure
 test-pure: ## The tests that need nothing but Rust

@@ -86,6 +86,8 @@ fn cluster(pools: i64) -> SimulatedCluster {
         bulk: None,
         target_size_bytes: Some(1 << 40),
         target_size_ratio: None,
+        profile: None,
+        rule: None,
     })]);
     cluster.edit_map(|map| {
         let pattern = Arc::clone(map.pools.values().next().expect("the pattern"));

@@ -19,6 +19,7 @@ mod events;
 mod fence;
 pub mod file;
 pub mod grants;
+mod in_flight;
 pub mod journal;
 pub mod keyring;
 mod levels;
@@ -191,6 +192,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         looks: watching.looks,
         following: watching.following,
         labels: watching.labels,
+        cancels: watching.cancels,
         connections,
         lease: keeping,
     };
@@ -234,7 +236,8 @@ async fn take_over(
     begin: &CancellationToken,
 ) -> Result<(), Error> {
     leadership.gained().await;
-    match tokio::time::timeout(FIRST_LIST, pools.take_over()).await {
+    let from_another = leadership.identity().is_some();
+    match tokio::time::timeout(FIRST_LIST, pools.take_over(from_another)).await {
         Ok(done) => done.map_err(|source| Error::Requests(Box::new(source)))?,
         Err(_) => return Err(Error::FirstList),
     }
@@ -247,6 +250,7 @@ struct Parts {
     looks: JoinHandle<()>,
     following: JoinHandle<()>,
     labels: JoinHandle<()>,
+    cancels: JoinHandle<()>,
     connections: JoinHandle<()>,
     lease: JoinHandle<Result<(), Lost>>,
 }
@@ -280,6 +284,7 @@ impl Parts {
                 ended = &mut self.looks => ("looking after pools", ended),
                 ended = &mut self.following => ("following the clusters", ended),
                 ended = &mut self.labels => ("watching namespaces", ended),
+                ended = &mut self.cancels => ("watching for cancelled requests", ended),
                 ended = &mut self.connections => ("looking after connections", ended),
             };
             // All of them end on shutdown, and the order in which that is seen is chance.
@@ -391,3 +396,6 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,6 +118,16 @@ impl Leadership {
         self.0.gained.cancel();
     }
 
+    /// Gained or lost by a test.
+    #[cfg(test)]
+    pub(crate) fn set(&self, leads: bool) {
+        if leads {
+            self.hold(Duration::from_micros(u64::MAX));
+        } else {
+            self.give_up();
+        }
+    }
+
     fn give_up(&self) {
         self.0.held_until.store(0, Ordering::Release);
     }

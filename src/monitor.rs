@@ -183,6 +183,8 @@ struct Shared {
     /// Wakes the reads: an epoch came, or somebody cares.
     read_wanted: Notify,
     stop: CancellationToken,
+    /// Cancelled when one of the two tasks panics.
+    broken: CancellationToken,
 }
 
 impl ClusterMonitor {
@@ -203,10 +205,16 @@ impl ClusterMonitor {
             poll_wanted: Notify::new(),
             read_wanted: Notify::new(),
             stop,
+            broken: CancellationToken::new(),
         });
         tokio::spawn(tasks::poll(Arc::clone(&shared)));
         tokio::spawn(tasks::read(Arc::clone(&shared)));
         Self(shared)
+    }
+
+    /// Waits until one of its tasks has panicked: then there are no newer views, though the cluster may be well.
+    pub async fn broken(&self) {
+        self.0.broken.cancelled().await;
     }
 
     /// The session, for commands.

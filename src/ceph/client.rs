@@ -1,5 +1,7 @@
 //! The door to a cluster's monitors.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,6 +10,37 @@ use super::command::MonCommand;
 use super::contents::Contents;
 use super::osd_map::{OsdMap, Pool};
 use super::types::Fsid;
+
+/// Whether this process may change anything, asked for each command at the moment it is handed over: what has waited in
+/// line may not be allowed any more.
+#[derive(Clone)]
+pub struct Leave(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Leave {
+    /// Given for as long as this holds.
+    pub fn while_it_holds(holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(holds))
+    }
+
+    /// Given for ever.
+    pub fn always() -> Self {
+        Self::while_it_holds(|| true)
+    }
+
+    /// Whether it is given at this moment.
+    pub fn is_given(&self) -> bool {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Leave {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("Leave")
+            .field(&self.is_given())
+            .finish()
+    }
+}
 
 /// What a monitor answered.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,9 +21,9 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use self::ffi::RawReply;
+use self::ffi::{Cluster, RawReply};
 use self::handle::{Answer, Handle, Kind, Sessions, Settings, Ticket};
-use super::client::{ClientError, MonClient, Reply};
+use super::client::{ClientError, Leave, MonClient, Reply};
 use super::command::MonCommand;
 use super::contents::Contents;
 use super::errno::ETIMEDOUT;
@@ -78,6 +78,7 @@ pub struct RadosClient {
     library: &'static Library,
     options: ConnectOptions,
     limits: Limits,
+    leave: Leave,
     fsid: Fsid,
     reads: Lane,
     changes: Lane,
@@ -119,11 +120,14 @@ impl RadosClient {
         let library = library()?;
         let sessions = Sessions::new();
         let reading = settings(READS, READS_AT_ONCE);
-        let (handle, fsid) = open(library, &options, limits, reading, &sessions).await?;
+        let (session, fsid) = open(library, &options, limits).await?;
+        // Nothing but reads goes through it.
+        let handle = Handle::new(session, reading, Leave::always(), &sessions);
         Ok(Self {
             library,
             options,
             limits,
+            leave: Leave::always(),
             fsid,
             reads: Lane::new(READS, READS_AT_ONCE, Some(handle)),
             changes: Lane::new(CHANGES, limits.max_commands_in_flight, None),
@@ -131,6 +135,12 @@ impl RadosClient {
             looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
             sessions,
         })
+    }
+
+    /// The same client, which asks before each command that changes something, at the moment it is handed to librados.
+    #[must_use]
+    pub fn with_leave(self, leave: Leave) -> Self {
+        Self { leave, ..self }
     }
 
     /// Closes all sessions and waits for it, at most `limit`; whether all are closed. Further
@@ -166,9 +176,10 @@ impl RadosClient {
             };
             match ticket?.wait(command.end).await {
                 Answer::Retired => {}
-                answer @ (Answer::Reply(_) | Answer::NotSent | Answer::TimedOut) => {
-                    return Ok(answer);
-                }
+                answer @ (Answer::Reply(_)
+                | Answer::Forbidden
+                | Answer::NotSent
+                | Answer::TimedOut) => return Ok(answer),
             }
         }
     }
@@ -200,14 +211,8 @@ impl RadosClient {
 
     /// Opens another session with the same cluster.
     async fn open_again(&self, limits: Limits, settings: Settings) -> Result<Handle, ClientError> {
-        let (handle, answered) = open(
-            self.library,
-            &self.options,
-            limits,
-            settings,
-            &self.sessions,
-        )
-        .await?;
+        let (session, answered) = open(self.library, &self.options, limits).await?;
+        let handle = Handle::new(session, settings, self.leave.clone(), &self.sessions);
         // An address may have come to mean another cluster since the first session.
         if answered != self.fsid {
             return Err(ClientError::OtherCluster {
@@ -337,6 +342,7 @@ impl Command {
                 body,
             }),
             Answer::Retired => Err(ClientError::Closed),
+            Answer::Forbidden => Err(ClientError::NotLeading { command }),
             Answer::NotSent => Err(ClientError::NotSent { command, after }),
             Answer::TimedOut => Err(ClientError::TimedOut { command, after }),
         }
@@ -349,9 +355,7 @@ async fn open(
     library: &'static Library,
     options: &ConnectOptions,
     limits: Limits,
-    settings: Settings,
-    sessions: &Sessions,
-) -> Result<(Handle, Fsid), ClientError> {
+) -> Result<(Arc<Cluster>, Fsid), ClientError> {
     let (sender, receiver) = oneshot::channel();
     let thread_options = options.clone();
     thread::Builder::new()
@@ -362,10 +366,7 @@ async fn open(
         })
         .map_err(|error| ClientError::InvalidConfiguration(format!("no thread: {error}")))?;
     match timeout(limits.connect_timeout, receiver).await {
-        Ok(Ok(connected)) => {
-            let (cluster, fsid) = connected?;
-            Ok((Handle::new(cluster, settings, sessions), fsid))
-        }
+        Ok(Ok(connected)) => connected,
         Ok(Err(_)) | Err(_) => Err(ClientError::Unreachable(limits.connect_timeout)),
     }
 }

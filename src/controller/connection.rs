@@ -22,6 +22,7 @@ mod secret;
 mod session;
 mod slot;
 mod standing;
+mod tasks;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -39,11 +40,11 @@ use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use self::desired::Desired;
 pub use self::open::{Opened, Opener, RadosOpener};
 use self::slot::Slot;
+use self::tasks::Tasks;
 use super::backoff::Backoff;
 use super::connection_status::PoolUse;
 use super::registry::Registry;
@@ -125,7 +126,7 @@ struct Shared {
     reader: Store<Guarded>,
     shutdown: CancellationToken,
     urgent: Arc<Nudges>,
-    tasks: TaskTracker,
+    tasks: Tasks,
     incarnations: AtomicU64,
     slots: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Slot>>>>,
     attempts: Mutex<Backoff>,
@@ -153,7 +154,7 @@ pub async fn run(context: ConnectionContext, shutdown: CancellationToken) {
         reader: reader.clone(),
         shutdown: shutdown.clone(),
         urgent: Arc::default(),
-        tasks: TaskTracker::new(),
+        tasks: Tasks::default(),
         incarnations: AtomicU64::new(1),
         slots: Mutex::default(),
         attempts: Mutex::default(),
@@ -198,6 +199,11 @@ pub async fn run(context: ConnectionContext, shutdown: CancellationToken) {
             _ = sweep.tick() => for name in shared.names() {
                 shared.forget_if_gone(&name);
             },
+            // Half of it would look alive.
+            () = shared.tasks.broken() => {
+                tracing::error!("a task of the connections has ended with a panic");
+                return;
+            }
             // What was only looked at until now is written.
             () = &mut gained => for object in shared.reader.state() {
                 shared.urgent.add(&object.name_any());
@@ -310,8 +316,7 @@ impl Shared {
             self.registry.remove(&name);
             self.end(&mut *slot.lock().await);
         }
-        self.tasks.close();
-        if timeout(CLOSE_LIMIT, self.tasks.wait()).await.is_err() {
+        if !self.tasks.ended(CLOSE_LIMIT).await {
             tracing::warn!("not all sessions with monitors closed in time");
         }
     }

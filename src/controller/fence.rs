@@ -1,8 +1,12 @@
 //! The two ways out of the process, open only while this replica is the one that acts.
 //!
 //! Whoever works does not ask for leave at every step: both doors ask, at the last moment there is, by the clock. So a
-//! process that was stopped in the middle of anything, and goes on when another one leads, changes nothing more.
+//! process that was stopped in the middle of anything, and goes on when another one leads, changes nothing more. The
+//! last moment is after all waiting: a command asks again when it leaves the line before librados, and a write to the API
+//! server whenever it goes on, after a new connection, a new token, or the pause before it is tried again.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,14 +14,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use http::{Method, Request};
-use kube::client::{Body, ClientBuilder};
+use kube::client::ClientBuilder;
 use kube::{Client, Config};
-use tower::Service;
-use tower::filter::FilterLayer;
 use tower::layer::layer_fn;
+use tower::{BoxError, Service};
 
 use super::connection::{Desired, Opened, Opener, RadosOpener};
-use crate::ceph::client::{ClientError, MonClient, Reply};
+use crate::ceph::client::{ClientError, Leave, MonClient, Reply};
 use crate::ceph::command::MonCommand;
 use crate::ceph::contents::Contents;
 use crate::ceph::osd_map::{OsdMap, Pool};
@@ -29,23 +32,72 @@ use crate::metrics::client::CountingClient;
 
 /// This replica does not lead.
 #[derive(Debug, thiserror::Error)]
-#[error("not written: another replica of the controller leads, or none does")]
-struct NotLeading;
+enum NotLeading {
+    #[error("not written: another replica of the controller leads, or none does")]
+    NotBegun,
+    #[error("not known to be written: another replica of the controller leads since, or none does")]
+    GivenUp,
+}
 
 /// A client of the API server that reads, and writes while this replica leads.
 pub(super) fn client(config: Config, leadership: &Leadership) -> Result<Client, kube::Error> {
-    let leadership = leadership.clone();
-    let door = FilterLayer::new(move |request: Request<Body>| {
-        if *request.method() == Method::GET || leadership.holds() {
-            Ok(request)
-        } else {
-            Err(NotLeading)
-        }
+    let door = layer_fn(|inner| Door {
+        inner,
+        leadership: leadership.clone(),
     });
     Ok(ClientBuilder::try_from(config)?
         .with_layer(&layer_fn(Points))
         .with_layer(&door)
         .build())
+}
+
+/// Lets a request that changes something go on only while this replica leads.
+///
+/// It asks before every poll and not only at first: beneath it are the pauses between tries, the refreshing of tokens
+/// and the making of connections, and what sends the request comes after them.
+#[derive(Clone, Debug)]
+struct Door<S> {
+    inner: S,
+    leadership: Leadership,
+}
+
+impl<S, B> Service<Request<B>> for Door<S>
+where
+    S: Service<Request<B>>,
+    S::Response: Send,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<S::Response, BoxError>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if *request.method() == Method::GET {
+            let answer = self.inner.call(request);
+            return Box::pin(async move { answer.await.map_err(Into::into) });
+        }
+        if !self.leadership.holds() {
+            return Box::pin(async { Err(NotLeading::NotBegun.into()) });
+        }
+        let answer = self.inner.call(request);
+        let leadership = self.leadership.clone();
+        Box::pin(async move {
+            let mut answer = pin!(answer);
+            poll_fn(|context| {
+                if leadership.holds() {
+                    answer.as_mut().poll(context).map_err(Into::into)
+                } else {
+                    Poll::Ready(Err(NotLeading::GivenUp.into()))
+                }
+            })
+            .await
+        })
+    }
 }
 
 /// Puts a fail point before and after every request that changes something.
@@ -173,7 +225,9 @@ pub(super) struct DoorOpener {
 #[async_trait]
 impl Opener for DoorOpener {
     async fn open(&self, desired: &Desired) -> Result<Opened, ClientError> {
-        let opened = RadosOpener.open(desired).await?;
+        let leadership = self.leadership.clone();
+        let leave = Leave::while_it_holds(move || leadership.holds());
+        let opened = RadosOpener { leave }.open(desired).await?;
         let counted = CountingClient::new(opened.client, self.metrics.clone());
         Ok(Opened {
             client: Arc::new(FencedClient {
@@ -186,113 +240,4 @@ impl Opener for DoorOpener {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use kube::Api;
-    use kube::api::{DeleteParams, Patch, PatchParams};
-
-    use super::*;
-    use crate::api::v1alpha1::ClusterConnection;
-    use crate::ceph::types::PoolName;
-
-    const DEADLINE: Duration = Duration::from_secs(1);
-
-    /// Answers everything, and counts.
-    #[derive(Debug)]
-    struct Monitors(Fsid, AtomicUsize);
-
-    #[async_trait]
-    impl MonClient for Monitors {
-        fn fsid(&self) -> &Fsid {
-            &self.0
-        }
-
-        async fn send(&self, _: &MonCommand, _: Duration) -> Result<Reply, ClientError> {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            Ok(Reply {
-                code: 0,
-                text: String::new(),
-                body: Vec::new(),
-            })
-        }
-
-        async fn send_alone(
-            &self,
-            command: &MonCommand,
-            _: Duration,
-        ) -> Result<Reply, ClientError> {
-            self.send(command, DEADLINE).await
-        }
-
-        async fn contents(&self, _: &Pool, _: &OsdMap, _: Duration) -> Contents {
-            Contents::Unknown("nobody looked".to_owned())
-        }
-    }
-
-    /// Reads pass, changes only from the one that leads, whichever way they go.
-    #[tokio::test]
-    async fn monitors() {
-        let remove = MonCommand::PoolRemove {
-            pool: PoolName::new("p"),
-        };
-        for (leadership, leads) in [
-            (Leadership::candidate(), false),
-            (Leadership::alone(), true),
-        ] {
-            let inner = Arc::new(Monitors(Fsid::new("f"), AtomicUsize::new(0)));
-            let client = FencedClient {
-                inner: inner.clone(),
-                leadership,
-            };
-            let read = MonCommand::OsdStat;
-            assert!(client.send(&read, DEADLINE).await.is_ok());
-            assert!(client.read_after_changes(&read, DEADLINE).await.is_ok());
-            assert_eq!(inner.1.load(Ordering::Relaxed), 2);
-            let refused = Err(ClientError::NotLeading {
-                command: "osd pool rm",
-            });
-            for answer in [
-                client.send(&remove, DEADLINE).await,
-                client.send_alone(&remove, DEADLINE).await,
-                client.read_after_changes(&remove, DEADLINE).await,
-            ] {
-                assert!(
-                    if leads {
-                        answer.is_ok()
-                    } else {
-                        answer == refused
-                    },
-                    "{answer:?}"
-                );
-            }
-            let reached = if leads { 5 } else { 2 };
-            assert_eq!(inner.1.load(Ordering::Relaxed), reached);
-        }
-    }
-
-    /// What is not a read does not even try to reach the API server, from one that does not lead.
-    #[tokio::test]
-    async fn api_server() {
-        // Nobody listens there.
-        let config = Config::new("http://127.0.0.1:9".parse().expect("an address"));
-        for (leadership, leads) in [
-            (Leadership::candidate(), false),
-            (Leadership::alone(), true),
-        ] {
-            let client = client(config.clone(), &leadership).expect("a client");
-            let api: Api<ClusterConnection> = Api::all(client);
-            let refused = |error: kube::Error| {
-                super::super::chain(&error).contains("another replica of the controller leads")
-            };
-            let patch = Patch::Merge(serde_json::json!({}));
-            let parameters = PatchParams::default();
-            let read = api.get("main").await.expect_err("nobody answers");
-            let patched = api.patch("main", &parameters, &patch).await;
-            let deleted = api.delete("main", &DeleteParams::default()).await;
-            assert!(!refused(read));
-            assert_eq!(refused(patched.expect_err("nobody answers")), !leads);
-            assert_eq!(refused(deleted.expect_err("nobody answers")), !leads);
-        }
-    }
-}
+mod tests;

@@ -3,6 +3,8 @@
 //! One grant has to cover everything at once: the namespace, the pool's name and the verb. What
 //! two grants allow apart they do not allow together.
 
+pub mod contents;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};

@@ -31,7 +31,7 @@ use self::subject::{Look, Subject};
 use super::file::WriteError;
 use super::pools::{GuardedPool, PoolEntry, Pools, key, removes_pool, retry_delay};
 use super::status::{self, Inputs, Standing};
-use super::{chain, events, owners, record, requests};
+use super::{chain, events, owners, record as records, requests};
 use crate::api::crd::Kind;
 use crate::api::v1alpha1::{CephPool, CephPoolStatus, FINALIZER_POOL, Operation};
 use crate::metrics::ReconcileOutcome;
@@ -124,6 +124,8 @@ pub async fn reconcile(object: Arc<GuardedPool>, pools: Arc<Pools>) -> Result<Ac
 
 async fn attend(pools: &Arc<Pools>, seen: &Arc<CephPool>) -> Result<Action, Error> {
     let key = key(seen.as_ref());
+    // One that lost its finalizer and was made again within a moment was never seen to be gone.
+    pools.forget(&key.namespace, &key.name, Some(&key.uid));
     let entry = pools.entry(&key, seen);
     let work = pools.collection.pool(&key);
     let object = {
@@ -229,7 +231,7 @@ async fn write(subject: &Subject<'_>, look: Look) -> Result<Action, Error> {
             Some(_) => look.finalizer,
             None => record.unpublished || removes_pool(object),
         };
-        (record::kept_annotation(record, file.object()), finalizer)
+        (records::kept_annotation(record, file.object()), finalizer)
     });
     if let Some((annotation, finalizer)) = &metadata {
         // The identity stands in the annotation before the status says Ready; the finalizer goes last.
@@ -256,6 +258,7 @@ async fn write(subject: &Subject<'_>, look: Look) -> Result<Action, Error> {
     }
     let object = Arc::clone(file.object());
     drop(file);
+    record_told(subject, &object, &status).await?;
     events::tell(pools, entry, &object, &status).await;
     if !ended.is_empty()
         && let Err(error) = requests::prune(&pools.client, &object, now).await
@@ -273,6 +276,45 @@ async fn write(subject: &Subject<'_>, look: Look) -> Result<Action, Error> {
     } else {
         look.requeue
     }))
+}
+
+/// Makes the record of the request whose ID the status tells by now, where no run has: people follow that ID, also while
+/// nothing is sent for it, as in a deletion that waits.
+async fn record_told(
+    subject: &Subject<'_>,
+    object: &CephPool,
+    status: &CephPoolStatus,
+) -> Result<(), Error> {
+    let request = {
+        let state = subject.work.state();
+        let told = |request: &&UserRequest| status.request_id.as_ref() == Some(&request.id);
+        state.requests.iter().find(told).cloned()
+    };
+    match request {
+        Some(request) => record(subject.pools, subject.entry, object, &request).await,
+        None => Ok(()),
+    }
+}
+
+/// Makes the record of a request, if it is not there.
+async fn record(
+    pools: &Pools,
+    entry: &PoolEntry,
+    object: &CephPool,
+    request: &UserRequest,
+) -> Result<(), Error> {
+    if entry.side().recorded.contains(&request.id) {
+        return Ok(());
+    }
+    requests::create(&pools.client, object, request)
+        .await
+        .map_err(|source| Error::Request {
+            what: "create",
+            id: request.id.clone(),
+            source: Box::new(source),
+        })?;
+    entry.side().recorded.insert(request.id.clone());
+    Ok(())
 }
 
 /// The status that a look asks for.
@@ -348,24 +390,15 @@ async fn finish(
     object: &CephPool,
     request: &UserRequest,
 ) -> Result<(), Error> {
-    let failed = |what| {
-        move |source| Error::Request {
-            what,
-            id: request.id.clone(),
-            source: Box::new(source),
-        }
-    };
     // A crash can have come between the status and the record.
-    let recorded = entry.side().recorded.contains(&request.id);
-    if !recorded {
-        requests::create(&pools.client, object, request)
-            .await
-            .map_err(failed("create"))?;
-        entry.side().recorded.insert(request.id.clone());
-    }
+    record(pools, entry, object, request).await?;
     requests::complete(&pools.client, object, request)
         .await
-        .map_err(failed("complete"))?;
+        .map_err(|source| Error::Request {
+            what: "complete",
+            id: request.id.clone(),
+            source: Box::new(source),
+        })?;
     if let Some(outcome) = request.outcome {
         let error = request.error.as_deref();
         tracing::info!(

@@ -1,5 +1,7 @@
 //! What is kept in memory about each `CephPool`, and what all reconciles share.
 
+mod take_over;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -14,13 +16,15 @@ use kube::{Api, Client, Resource, ResourceExt};
 use tokio::time::Instant;
 
 use super::file::PoolFile;
+use super::grants::contents::{self, Usage};
 use super::registry::{Known, Registry, Session};
 use super::requests;
-use crate::api::conditions::{self, ConditionType};
+use crate::api::conditions::{self, ConditionType, Reason};
 use crate::api::v1alpha1::{
-    CephPool, CephRequest, ClusterConnectionSpec, DeletionPolicy, Management, PoolReference, Verb,
+    CephPool, CephRequest, ClusterConnectionSpec, DeletionPolicy, Management, Verb,
 };
 use crate::api::validate;
+use crate::ceph::osd_map::Pool;
 use crate::ceph::types::{Fsid, PoolName};
 use crate::metrics::Metrics;
 use crate::request::collection::RequestCollection;
@@ -58,7 +62,7 @@ pub struct Pools {
     connecting_since: OnceLock<Instant>,
     /// Open requests that an earlier process left, by the uid of their pools.
     left_open: OnceLock<Mutex<HashMap<String, Vec<CephRequest>>>>,
-    entries: Mutex<HashMap<PoolKey, Arc<PoolEntry>>>,
+    entries: Mutex<BTreeMap<PoolKey, Arc<PoolEntry>>>,
 }
 
 /// What is kept about one object.
@@ -73,8 +77,6 @@ pub struct PoolEntry {
 pub struct Side {
     /// Whether an open request of an earlier process was looked for.
     pub resumed: bool,
-    /// Whether an earlier process may have ended with commands under way, whose names are to be locked.
-    pub names_in_flight: bool,
     /// The generation that was in sync last: what differs from it now is drift.
     pub settled: Option<i64>,
     /// The value of `reconcile-requested-at` that was acted on.
@@ -105,8 +107,7 @@ pub struct Side {
     pub looks_failed: u32,
     /// What stood in the object when its removal was tried last: another word of a person is worth another try at once.
     pub removal_tried: Option<RemovalTry>,
-    /// When the deletion of an object with an unfinished creation was first looked at, or of one with a removal that an
-    /// earlier process began.
+    /// When the deletion of an object with an unfinished creation was first looked at.
     pub deleting_since: Option<Instant>,
     /// The reason of the last event, so that events come on changes only.
     pub told: Option<String>,
@@ -191,22 +192,17 @@ impl Pools {
     /// Forgets the objects of this name that are gone: all but the one with the uid that is left.
     ///
     /// Their open requests end as failed: there is nobody left to end them. That takes calls to the API server,
-    /// which nobody waits for.
-    pub fn forget(&self, object: &ObjectRef<GuardedPool>, left: Option<&str>) {
-        let namespace = object.namespace.as_deref().unwrap_or_default();
-        let gone: Vec<PoolKey> = self
-            .entries()
-            .keys()
-            .filter(|key| {
-                key.name == object.name
-                    && key.namespace == namespace
-                    && Some(key.uid.as_str()) != left
-            })
-            .cloned()
-            .collect();
+    /// which nobody waits for. The names that their commands may still use stay locked for as long as for anybody's.
+    pub fn forget(&self, namespace: &str, name: &str, left: Option<&str>) {
+        let mut gone = PoolKey::of_name(&self.entries(), namespace, name);
+        gone.extend(self.collection.of_name(namespace, name));
+        gone.sort();
+        gone.dedup();
+        gone.retain(|key| Some(key.uid.as_str()) != left);
         for key in gone {
             self.entries().remove(&key);
             self.collection.forget(&key);
+            let _ = self.take_left_open(&key.uid);
             let client = self.client.clone();
             tokio::spawn(async move {
                 let ending = requests::fail_orphans(&client, &key.namespace, &key.uid);
@@ -242,43 +238,6 @@ impl Pools {
         self.namespaces.get(&ObjectRef::new(namespace)).is_some()
     }
 
-    /// The open requests that an earlier process left for a pool; `None` while they have not been read.
-    pub fn take_left_open(&self, uid: &str) -> Option<Vec<CephRequest>> {
-        let left = self.left_open.get()?;
-        let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(left.remove(uid).unwrap_or_default())
-    }
-
-    /// Reads what an earlier process left, and ends what belongs to objects that are gone.
-    pub async fn take_over(&self) -> Result<(), kube::Error> {
-        let mut left: HashMap<String, Vec<CephRequest>> = HashMap::new();
-        for request in requests::unfinished(&self.client).await? {
-            let pool = &request.spec.pool_ref;
-            let namespace = request.namespace().unwrap_or_default();
-            if self.exists(&namespace, pool) || self.lives(&namespace, pool).await? {
-                left.entry(pool.uid.clone()).or_default().push(request);
-            } else {
-                requests::fail_orphan(&self.client, &request, Timestamp::now()).await;
-            }
-        }
-        let _ = self.left_open.set(Mutex::new(left));
-        Ok(())
-    }
-
-    fn exists(&self, namespace: &str, pool: &PoolReference) -> bool {
-        let object = self
-            .objects
-            .get(&ObjectRef::new(&pool.name).within(namespace));
-        object.is_some_and(|object| object.uid().as_deref() == Some(pool.uid.as_str()))
-    }
-
-    /// The same by the API server itself: what a replica that stood by knows may be behind.
-    async fn lives(&self, namespace: &str, pool: &PoolReference) -> Result<bool, kube::Error> {
-        let api: Api<CephPool> = Api::namespaced(self.client.clone(), namespace);
-        let found = api.get_metadata_opt(&pool.name).await?;
-        Ok(found.is_some_and(|found| found.uid().as_deref() == Some(pool.uid.as_str())))
-    }
-
     /// The owner that the mark of an object's pool names.
     pub fn owner(&self, key: &PoolKey) -> Owner {
         Owner {
@@ -306,18 +265,9 @@ impl Pools {
         pool: &PoolName,
         verb: Verb,
     ) -> Result<(), Refusal> {
-        let labels: BTreeMap<String, String> = self
-            .namespaces
-            .get(&ObjectRef::new(namespace))
-            .map(|found| found.labels().clone())
-            .unwrap_or_default();
-        super::grants::permits(spec, namespace, &labels, pool, verb).map_err(|denied| {
-            Refusal::new(
-                crate::api::conditions::Reason::NotGranted,
-                None,
-                denied.to_string(),
-            )
-        })
+        let labels = self.labels(namespace);
+        super::grants::permits(spec, namespace, &labels, pool, verb)
+            .map_err(|denied| Refusal::new(Reason::NotGranted, None, denied.to_string()))
     }
 
     /// Whether the connection's owner lets this namespace do anything at all with a pool of this name; if not, what is
@@ -349,16 +299,77 @@ impl Pools {
         }
     }
 
+    /// Whether the connection's owner lets a pool be as its object says: parameters, rules, classes, and sums over a
+    /// grant. `present` is the pool where it is this object's already.
+    ///
+    /// Of the objects that have no pool yet the older ones come first.
+    pub fn granted_contents(
+        &self,
+        session: &Session,
+        object: &CephPool,
+        pool: &PoolName,
+        verb: Verb,
+        present: Option<&Pool>,
+    ) -> Result<(), Refusal> {
+        let namespace = object.namespace().unwrap_or_default();
+        let labels = self.labels(&namespace);
+        let asked = contents::Asked {
+            namespace: &namespace,
+            labels: &labels,
+            pool: pool.as_str(),
+            verb,
+            spec: &object.spec,
+            before: present.map(Usage::of_pool).unwrap_or_default(),
+            after: Usage::of_spec(&object.spec, present),
+        };
+        contents::permits(&session.spec, &asked, || self.others(session, object))
+            .map_err(|denied| Refusal::new(Reason::NotGranted, None, denied.to_string()))
+    }
+
+    /// What the other objects of a connection take of its grants.
+    fn others(&self, session: &Session, object: &CephPool) -> Vec<contents::Other> {
+        let own = age(object);
+        let objects = self.objects.state();
+        let others = objects.iter().filter_map(|other| other.0.as_ref().ok());
+        others
+            .filter(|other| {
+                let status = other.status.as_ref();
+                let has_pool = status.is_some_and(|status| {
+                    let request = status.request.as_ref();
+                    status.pool_id.is_some()
+                        || request.is_some_and(|request| request.nonce.is_some())
+                });
+                other.spec.connection_ref.name == session.name
+                    && other.uid() != object.uid()
+                    && other.spec.management == Management::Manage
+                    && (has_pool
+                        || (age(other) < own && other.metadata.deletion_timestamp.is_none()))
+            })
+            .map(|other| {
+                let namespace = other.namespace().unwrap_or_default();
+                contents::Other {
+                    labels: self.labels(&namespace),
+                    namespace,
+                    pool: other.wanted_pool_name().to_owned(),
+                    usage: Usage::of_object(other),
+                }
+            })
+            .collect()
+    }
+
+    fn labels(&self, namespace: &str) -> BTreeMap<String, String> {
+        let found = self.namespaces.get(&ObjectRef::new(namespace));
+        found
+            .map(|found| found.labels().clone())
+            .unwrap_or_default()
+    }
+
     /// The older object that wishes for the same pool of the same cluster, and may have it.
     ///
     /// Over all connections: two of them can reach one cluster, and one that cannot be reached just now still belongs to
     /// the cluster it belonged to. Objects that only observe, that are being deleted, that
     /// are not valid or have no grant claim nothing.
     pub fn older_claim(&self, object: &CephPool, fsid: &Fsid, pool: &PoolName) -> Option<String> {
-        let age = |object: &CephPool| {
-            let made = object.metadata.creation_timestamp.as_ref();
-            (made.map(|made| made.0), object.uid())
-        };
         let own = age(object);
         self.objects.state().iter().find_map(|other| {
             let other = other.0.as_ref().ok()?;
@@ -396,7 +407,7 @@ impl Pools {
         })
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<PoolKey, Arc<PoolEntry>>> {
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<PoolKey, Arc<PoolEntry>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -408,6 +419,12 @@ impl fmt::Debug for Pools {
             .field("instance", &self.instance)
             .finish_non_exhaustive()
     }
+}
+
+/// What says which of two objects is the older one.
+fn age(object: &CephPool) -> (Option<Timestamp>, Option<String>) {
+    let made = object.metadata.creation_timestamp.as_ref();
+    (made.map(|made| made.0), object.uid())
 }
 
 /// The key of an object.
@@ -443,3 +460,6 @@ pub fn removes_pool(object: &CephPool) -> bool {
 pub fn retry_delay(failures: u32) -> Duration {
     Duration::from_secs(1_u64.checked_shl(failures.min(6)).unwrap_or(60).min(60))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,13 @@
 //! names counts together with the mark on the pool, never alone.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::api::v1alpha1::{ANNOTATION_CONFIRM, ANNOTATION_POOL, CephPool};
+use crate::api::v1alpha1::{ANNOTATION_CONFIRM, ANNOTATION_POOL, CephPool, RequestState};
+use crate::ceph::command::MonCommand;
 use crate::ceph::types::{CreateTime, Fsid, PoolId, PoolIdentity, PoolName};
 use crate::request::token::{self, AskedToken, Confirmations, UsedToken};
 use crate::request::wish::Record;
@@ -74,6 +77,55 @@ pub fn nonce(record: &Record) -> Option<String> {
         Some(nonce) => Some(format!("{REMOVAL_NONCE}{nonce}")),
         None => record.unpublished.then(|| record.nonce.clone()),
     }
+}
+
+/// A command of a request that failed may come for so long, as far as can be told without having seen the cluster since.
+const LATE_AFTER_FAILURE: Duration = Duration::from_secs(600);
+
+/// What an earlier process may have left on its way for an object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InFlight {
+    /// The cluster, where it is recorded: of a pool that was never seen it is not.
+    pub fsid: Option<Fsid>,
+    /// Names that were about to be given or taken away. Not those that nobody else would use.
+    pub names: BTreeSet<PoolName>,
+    /// The first step of a removal, which takes the pool's name away.
+    pub removal: Option<MonCommand>,
+}
+
+/// What an earlier process may have left on its way, as the object says: that it is deleted, or has no grant, or that its
+/// cluster does not answer changes nothing about it.
+pub fn in_flight(object: &CephPool, now: Timestamp) -> Option<InFlight> {
+    let status = object.status.as_ref()?;
+    let request = status.request.as_ref()?;
+    let failed_lately = request.error.is_some()
+        && request
+            .completed_at
+            .as_ref()
+            .is_some_and(|ended| now.duration_since(ended.0).unsigned_abs() < LATE_AFTER_FAILURE);
+    let open = request.state != RequestState::Complete || request.nonce.is_some();
+    if !open && !failed_lately {
+        return None;
+    }
+    let told = status.pool_name.as_deref().map(PoolName::new);
+    let nonce = request.nonce.as_deref();
+    let removing = nonce.and_then(|nonce| nonce.strip_prefix(REMOVAL_NONCE));
+    let (names, removal) = match (removing, told) {
+        (Some(nonce), Some(base)) => {
+            let to = base.while_removing(nonce);
+            let rename = MonCommand::PoolRename { from: base, to };
+            (BTreeSet::new(), Some(rename))
+        }
+        (_, told) => {
+            let wanted = PoolName::new(object.wanted_pool_name());
+            (told.into_iter().chain([wanted]).collect(), None)
+        }
+    };
+    Some(InFlight {
+        fsid: status.fsid.as_deref().map(Fsid::new),
+        names,
+        removal,
+    })
 }
 
 /// What people have confirmed on an object, and what they were asked.

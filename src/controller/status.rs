@@ -3,6 +3,7 @@
 mod conditions;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::collections::BTreeSet;
 
@@ -13,8 +14,7 @@ use kube::ResourceExt;
 use super::record;
 use crate::api::conditions::{self as api_conditions, ConditionType, Reason};
 use crate::api::v1alpha1::{
-    AskedTokenStatus, CephPool, CephPoolStatus, DriftStatus, ObservedPool, PendingChange,
-    PoolRequestStatus, PoolType, UsedTokenStatus,
+    CephPool, CephPoolStatus, DriftStatus, ObservedPool, PendingChange, PoolRequestStatus, PoolType,
 };
 use crate::ceph::command::MonCommand;
 use crate::ceph::osd_map::{Pool, PoolKind};
@@ -24,7 +24,7 @@ use crate::request::preview::Plan;
 use crate::request::refusal::Refusal;
 use crate::request::rejection::Rejection;
 use crate::request::round::Step;
-use crate::request::token::{AskedToken, UsedToken};
+use crate::request::token::AskedToken;
 use crate::request::user_request::UserRequest;
 use crate::request::wish::Record;
 
@@ -120,20 +120,18 @@ pub fn compute(inputs: &Inputs<'_>) -> CephPoolStatus {
     let old = inputs.object.status.clone().unwrap_or_default();
     let generation = inputs.object.metadata.generation;
     let conditions = conditions::conditions(inputs, &old);
-    let paused = matches!(inputs.standing, Standing::Paused);
+    // A generation that was never worked on is not observed, unless there is nothing to do for it.
+    let generation = match inputs.standing {
+        Standing::Paused if !conditions::shows_all_done(inputs) => {
+            old.observed_generation.or(Some(-1))
+        }
+        _ => generation,
+    };
     let identity = inputs
         .record
         .and_then(|record| record.identity.as_ref().filter(|_| record.identity_proven));
-    let conditions = api_conditions::set(
-        &old.conditions,
-        conditions,
-        if paused {
-            old.observed_generation.or(Some(-1))
-        } else {
-            generation
-        },
-        &Time(inputs.now),
-    );
+    let conditions =
+        api_conditions::set(&old.conditions, conditions, generation, &Time(inputs.now));
     let ended_at = inputs
         .request
         .and_then(|request| request.observed_epoch)
@@ -144,11 +142,7 @@ pub fn compute(inputs: &Inputs<'_>) -> CephPoolStatus {
     };
     let epoch = ended_at.and_then(|epoch| i64::try_from(epoch).ok());
     CephPoolStatus {
-        observed_generation: if paused {
-            old.observed_generation.or(Some(-1))
-        } else {
-            generation
-        },
+        observed_generation: generation,
         pool_id: identity.map(|identity| identity.id.0),
         pool_name: pool_name(inputs, &old),
         fsid: identity.map(|identity| identity.fsid.to_string()),
@@ -168,11 +162,8 @@ pub fn compute(inputs: &Inputs<'_>) -> CephPoolStatus {
         last_handled_request_id: old.last_handled_request_id.clone(),
         last_handled_reconcile_at: reconcile_token(inputs.object)
             .or_else(|| old.last_handled_reconcile_at.clone()),
-        asked_tokens: asked_tokens(inputs, &old),
-        used_tokens: match inputs.record {
-            Some(record) => record.used.iter().map(used_token).collect(),
-            None => old.used_tokens.clone(),
-        },
+        asked_tokens: tokens::asked(inputs, &old),
+        used_tokens: tokens::used(inputs, &old),
         conditions,
     }
 }
@@ -248,58 +239,6 @@ fn request(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Option<PoolRequestStatu
         percent: Some(request.percent()),
         error: request.error.clone(),
     })
-}
-
-/// The tokens that were asked for. They stay while it is not known whether they are still asked for, or a pool
-/// that cannot be seen for a moment would get others.
-fn asked_tokens(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Vec<AskedTokenStatus> {
-    let refusals: Vec<&Refusal> = match (&inputs.standing, inputs.plan) {
-        (
-            Standing::DeletionBlocked {
-                token: Some(token), ..
-            },
-            _,
-        ) => {
-            return vec![asked_token(token)];
-        }
-        (Standing::InSync { .. } | Standing::Creating, _) => return Vec::new(),
-        (_, Some(plan)) => plan.now.refusals.iter().collect(),
-        // What stands in the way came before the plan that would ask.
-        _ => return old.asked_tokens.clone(),
-    };
-    let asked: Vec<AskedTokenStatus> = refusals
-        .iter()
-        .filter_map(|refusal| refusal.token.as_deref())
-        .map(asked_token)
-        .collect();
-    // What is confirmed and not done yet stays confirmed, also for a later generation.
-    let given = record::confirmations(inputs.object).given;
-    let used: &[UsedToken] = inputs.record.map_or(&[], |record| &record.used);
-    let kept = old.asked_tokens.iter().filter(|before| {
-        let counts =
-            given.contains(&before.token) || used.iter().any(|used| used.token == before.token);
-        counts
-            && !asked
-                .iter()
-                .any(|now| now.step == before.step && now.target == before.target)
-    });
-    kept.cloned().chain(asked.iter().cloned()).collect()
-}
-
-fn asked_token(asked: &AskedToken) -> AskedTokenStatus {
-    AskedTokenStatus {
-        token: asked.token.clone(),
-        step: asked.step.clone(),
-        target: asked.target.clone(),
-        generation: asked.generation,
-    }
-}
-
-fn used_token(used: &UsedToken) -> UsedTokenStatus {
-    UsedTokenStatus {
-        token: used.token.clone(),
-        request_id: used.request.clone(),
-    }
 }
 
 /// To the second, as Kubernetes keeps it: or the answer of a write would differ from what was sent.

@@ -29,6 +29,7 @@ pub(super) struct Watching {
     pub(super) looks: JoinHandle<()>,
     pub(super) following: JoinHandle<()>,
     pub(super) labels: JoinHandle<()>,
+    pub(super) cancels: JoinHandle<()>,
     all_pools: CancellationToken,
     all_namespaces: CancellationToken,
     /// Has the pools looked at.
@@ -92,7 +93,7 @@ pub(super) fn pools(
         reporter,
         settings.metrics.clone(),
     ));
-    tokio::spawn(cancels::watch(
+    let cancels = tokio::spawn(cancels::watch(
         client.clone(),
         Arc::clone(&pools),
         urgent.clone(),
@@ -119,6 +120,7 @@ pub(super) fn pools(
         looks,
         following,
         labels,
+        cancels,
         all_pools,
         all_namespaces,
         begin,
@@ -169,10 +171,11 @@ async fn look_after_pools(
         match result {
             Ok((pool, _)) => tracing::trace!(%pool, "looked at"),
             Err(ControllerError::ObjectNotFound(gone)) => {
-                let gone: ObjectRef<GuardedPool> = ObjectRef::new(&gone.name)
-                    .within(gone.namespace.as_deref().unwrap_or_default());
-                let left = objects.get(&gone).and_then(|object| object.uid());
-                pools.forget(&gone, left.as_deref());
+                let namespace = gone.namespace.as_deref().unwrap_or_default();
+                let reference: ObjectRef<GuardedPool> =
+                    ObjectRef::new(&gone.name).within(namespace);
+                let left = objects.get(&reference).and_then(|object| object.uid());
+                pools.forget(namespace, &gone.name, left.as_deref());
                 triggers::left(&pools, &urgent);
             }
             // Told already, with the object's name, by the error policy.

@@ -13,8 +13,20 @@ use crate::ceph::types::Epoch;
 use crate::ceph::view::ClusterView;
 use crate::ceph::{crush_map, osd_map};
 
+/// Tells that the task it is in has panicked.
+struct Alarm(Arc<Shared>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.broken.cancel();
+        }
+    }
+}
+
 /// Polls the epoch until the monitor is stopped.
 pub(super) async fn poll(shared: Arc<Shared>) {
+    let _alarm = Alarm(Arc::clone(&shared));
     let stop = shared.stop.clone();
     stop.run_until_cancelled(async {
         loop {
@@ -83,6 +95,7 @@ pub(super) fn epoch_of(reply: Result<Reply, ClientError>) -> Result<Epoch, PollE
 
 /// Reads the map when there is reason to, until the monitor is stopped.
 pub(super) async fn read(shared: Arc<Shared>) {
+    let _alarm = Alarm(Arc::clone(&shared));
     let stop = shared.stop.clone();
     stop.run_until_cancelled(async {
         loop {
@@ -191,4 +204,53 @@ fn sentence(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use tokio::time::timeout;
+    use tokio_util::sync::CancellationToken;
+
+    use crate::ceph::client::{ClientError, MonClient, Reply};
+    use crate::ceph::command::MonCommand;
+    use crate::ceph::contents::Contents;
+    use crate::ceph::osd_map::{OsdMap, Pool};
+    use crate::ceph::types::Fsid;
+    use crate::monitor::{ClusterMonitor, MonitorSettings};
+
+    #[derive(Debug)]
+    struct Panicking(Fsid);
+
+    #[async_trait]
+    impl MonClient for Panicking {
+        fn fsid(&self) -> &Fsid {
+            &self.0
+        }
+
+        async fn send(&self, _: &MonCommand, _: Duration) -> Result<Reply, ClientError> {
+            panic!("on purpose")
+        }
+
+        async fn send_alone(&self, _: &MonCommand, _: Duration) -> Result<Reply, ClientError> {
+            panic!("on purpose")
+        }
+
+        async fn contents(&self, _: &Pool, _: &OsdMap, _: Duration) -> Contents {
+            panic!("on purpose")
+        }
+    }
+
+    /// Whoever needs the views learns that there are no more.
+    #[tokio::test]
+    async fn a_panic_is_told() {
+        let client = std::sync::Arc::new(Panicking(Fsid::new("f")));
+        let stop = CancellationToken::new();
+        let monitor = ClusterMonitor::start(client, MonitorSettings::default(), stop.clone());
+        let told = timeout(Duration::from_secs(10), monitor.broken()).await;
+        assert!(told.is_ok());
+        stop.cancel();
+    }
 }

@@ -3,7 +3,7 @@
 //! It knows no Kubernetes. A reconcile hands the newest wish in and reads out how far the
 //! run is; the run itself is in [`super::executor`].
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
@@ -19,7 +19,7 @@ use super::work::{PoolKey, PoolWork, RunEnd};
 /// The work on all pools. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RequestCollection {
-    pools: Arc<Mutex<HashMap<PoolKey, Arc<PoolWork>>>>,
+    pools: Arc<Mutex<BTreeMap<PoolKey, Arc<PoolWork>>>>,
     runs: TaskTracker,
     ended: mpsc::UnboundedSender<PoolKey>,
     stop: CancellationToken,
@@ -52,6 +52,11 @@ impl RequestCollection {
     /// cannot be written any more.
     pub fn forget(&self, key: &PoolKey) {
         self.pools().remove(key);
+    }
+
+    /// The objects of one name that there is work for: more than one after an object was made again.
+    pub fn of_name(&self, namespace: &str, name: &str) -> Vec<PoolKey> {
+        PoolKey::of_name(&self.pools(), namespace, name)
     }
 
     /// How many runs are under way.
@@ -90,7 +95,7 @@ impl RequestCollection {
         self.runs.wait().await;
     }
 
-    fn pools(&self) -> MutexGuard<'_, HashMap<PoolKey, Arc<PoolWork>>> {
+    fn pools(&self) -> MutexGuard<'_, BTreeMap<PoolKey, Arc<PoolWork>>> {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 pub use self::planning::fresh_word;
-use self::planning::{ended, not_begun, plan, spend_tokens, submitted, without_rejected};
+use self::planning::{Before, ended, plan, spend_tokens, submitted, without_rejected};
 use self::removal::{Looked, given_back, gives_back};
 use self::sending::send;
 use super::guard;
@@ -23,10 +23,12 @@ use super::journal::{Entry, Journal, JournalError};
 use super::locks::NameLocks;
 use super::moves::Moves;
 use super::preview::MAX_ROUNDS;
+use super::round::Round;
 use super::work::{PoolKey, PoolWork, RunEnd};
 use crate::ceph::client::MonClient;
 use crate::ceph::types::Epoch;
 use crate::ceph::view::ClusterView;
+use crate::monitor::throttle::CreatePermit;
 use crate::monitor::{ClusterMonitor, NotUsable};
 
 /// A view that was not confirmed for so long is not acted on.
@@ -95,7 +97,7 @@ async fn rounds(
             return Ok(RunEnd::Stopped);
         }
         let view = access.view().await?;
-        let before = work.state().record.clone();
+        let before = Before::of(work);
         let (wish, mut next) = plan(work, access, &view, Looked::proof(looked.as_ref()))?;
         if let Some(name) = &next.unproven {
             let looking = stop.run_until_cancelled(Looked::into_pool(access, &view, name));
@@ -113,7 +115,7 @@ async fn rounds(
             .locks
             .holds_back(&round, &wish.pool, key, &view, Instant::now());
         if let Some((name, wait)) = held {
-            not_begun(work, before, &round);
+            before.put_back(work);
             tracing::info!(%name, ?wait, "a locked name");
             return Err(RunEnd::Later(format!(
                 "the name {name} is left alone for half a minute, since a command that uses it was not answered and may \
@@ -128,14 +130,9 @@ async fn rounds(
             )));
         }
         // Creates are throttled by what they do to the monitor, before anything is written down.
-        let _permit = if round.creates() {
-            let turn = stop.run_until_cancelled(access.monitor.creates().acquire());
-            match turn.await {
-                Some(permit) => Some(permit),
-                None => return Ok(RunEnd::Stopped),
-            }
-        } else {
-            None
+        let Some(_permit) = stop.run_until_cancelled(turn(access, &round)).await else {
+            before.put_back(work);
+            return Ok(RunEnd::Stopped);
         };
         let request = submitted(work, access, &round);
         let wish = spend_tokens(work, wish, &round, &next.confirmed, &request.id);
@@ -149,7 +146,7 @@ async fn rounds(
             })
             .await;
         if let Err(error) = recorded {
-            not_begun(work, before, &round);
+            before.put_back(work);
             // What somebody else just wrote comes with the watch in a moment.
             sleep(MOVED_PAUSE).await;
             return Err(error.into());
@@ -194,6 +191,15 @@ async fn rounds(
         Ok(ended(work, access.aim, next.refusals))
     } else {
         Ok(RunEnd::NotConverging)
+    }
+}
+
+/// Waits for a round's turn to be sent; only creates have to.
+async fn turn(access: &Access, round: &Round) -> Option<CreatePermit> {
+    if round.creates() {
+        Some(access.monitor.creates().acquire().await)
+    } else {
+        None
     }
 }
 

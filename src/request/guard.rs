@@ -86,18 +86,7 @@ pub fn check(
     }
     let private = wish.private_name();
     let removal = wish.removal_name();
-    let empty = |name: &PoolName, step: &Step| {
-        let proven = proof.is_some_and(|proof| {
-            proof.name == *name
-                && wish.record.identity.as_ref() == Some(&proof.pool)
-                && proof.contents == Contents::Empty
-        });
-        if proven || step.token.is_some() {
-            Ok(())
-        } else {
-            Err(Objection::NotEmpty(name.clone()))
-        }
-    };
+    let empty = |name: &PoolName, step: &Step| empty(name, step, wish, proof);
     let means_ours = |name: &PoolName| {
         let ours = view.pool_named(name).is_some_and(|found| {
             let recorded = wish.record.identity.as_ref();
@@ -157,14 +146,11 @@ pub fn check(
                 means_ours(name)?;
                 nobody_elses(step, name, wish, view)?;
             }
-            command @ MonCommand::PoolSet {
-                pool: name,
-                variable,
-                ..
-            } => {
-                // Where nothing can be in it yet, nothing moves.
-                let moves = variable == CRUSH_RULE.variable && !wish.record.unpublished;
-                if moves && step.token.is_none() {
+            command @ (MonCommand::PoolSet { pool: name, .. }
+            | MonCommand::PoolSetQuota { pool: name, .. }
+            | MonCommand::ApplicationEnable { pool: name, .. }
+            | MonCommand::ApplicationRemove { pool: name, .. }) => {
+                if moves(command) && !wish.record.unpublished && step.token.is_none() {
                     return Err(Objection::Moves(name.clone()));
                 }
                 if command.leaves_one_copy() && step.token.is_none() {
@@ -173,19 +159,9 @@ pub fn check(
                 means_ours(name)?;
                 nobody_elses(step, name, wish, view)?;
             }
-            MonCommand::PoolSetQuota { pool: name, .. }
-            | MonCommand::ApplicationEnable { pool: name, .. }
-            | MonCommand::ApplicationRemove { pool: name, .. } => {
-                means_ours(name)?;
-                nobody_elses(step, name, wish, view)?;
-            }
             MonCommand::ProfileSet { profile: name, .. }
             | MonCommand::ProfileRemove { profile: name }
-            | MonCommand::RuleCreateErasure { rule: name, .. } => {
-                if !name.starts_with(MADE) {
-                    return Err(Objection::NotMade(name.clone()));
-                }
-            }
+            | MonCommand::RuleCreateErasure { rule: name, .. } => made_here(name)?,
             MonCommand::RuleCreateReplicated {
                 rule,
                 root,
@@ -201,16 +177,7 @@ pub fn check(
                     return Err(Objection::NotMade(rule.clone()));
                 }
             }
-            MonCommand::RuleRemove { rule } => {
-                if !rule.starts_with(MADE) {
-                    return Err(Objection::NotMade(rule.clone()));
-                }
-                let number = view.crush().rule_named(rule);
-                let mut pools = view.map().pools.values();
-                if pools.any(|pool| Some(pool.crush_rule) == number) {
-                    return Err(Objection::InUse(rule.clone()));
-                }
-            }
+            MonCommand::RuleRemove { rule } => unused(rule, view)?,
             MonCommand::OsdStat
             | MonCommand::OsdGetMap { .. }
             | MonCommand::OsdDump
@@ -219,6 +186,50 @@ pub fn check(
         }
     }
     Ok(())
+}
+
+/// A pool goes when it is proven empty under this name, or a person has confirmed its removal.
+fn empty(
+    name: &PoolName,
+    step: &Step,
+    wish: &Wish,
+    proof: Option<&Proof>,
+) -> Result<(), Objection> {
+    let proven = proof.is_some_and(|proof| {
+        proof.name == *name
+            && wish.record.identity.as_ref() == Some(&proof.pool)
+            && proof.contents == Contents::Empty
+    });
+    if proven || step.token.is_some() {
+        Ok(())
+    } else {
+        Err(Objection::NotEmpty(name.clone()))
+    }
+}
+
+/// Profiles and rules of others are only used.
+fn made_here(name: &str) -> Result<(), Objection> {
+    if name.starts_with(MADE) {
+        Ok(())
+    } else {
+        Err(Objection::NotMade(name.to_owned()))
+    }
+}
+
+/// A rule of ours goes when no pool has it.
+fn unused(rule: &str, view: &ClusterView) -> Result<(), Objection> {
+    made_here(rule)?;
+    let number = view.crush().rule_named(rule);
+    let mut pools = view.map().pools.values();
+    if pools.any(|pool| Some(pool.crush_rule) == number) {
+        return Err(Objection::InUse(rule.to_owned()));
+    }
+    Ok(())
+}
+
+/// Another rule moves the data.
+fn moves(command: &MonCommand) -> bool {
+    matches!(command, MonCommand::PoolSet { variable, .. } if *variable == CRUSH_RULE.variable)
 }
 
 /// Nothing goes to a pool that carries somebody else's mark; a mark over it does when that is dead or a person has

@@ -1,6 +1,6 @@
 //! What is known of the work on one pool: shared by its run and by whoever looks at it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +27,22 @@ pub struct PoolKey {
 impl fmt::Display for PoolKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl PoolKey {
+    /// The keys of a map that are of this name, whatever their uids.
+    pub fn of_name<T>(map: &BTreeMap<Self, T>, namespace: &str, name: &str) -> Vec<Self> {
+        let first = Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            uid: String::new(),
+        };
+        map.range(first..)
+            .map(|(key, _)| key)
+            .take_while(|key| key.namespace == namespace && key.name == name)
+            .cloned()
+            .collect()
     }
 }
 

@@ -12,9 +12,11 @@
 #   OSDS=3  MONS=1  STORE=memstore (or bluestore)  ALLOW_DELETE=true
 #   PROPOSE_INTERVAL=0.05  MIN_WAIT=0.01   how long monitors gather changes; empty: Ceph's defaults
 #   EXTRA_CONF=FILE                        lines for the [global] section
+#   CEPH_RELEASE=18                        another release than the machine's own, see rootfs.sh;
+#                                          people reach it with: rootfs.sh enter 18 ceph -c DIR/ceph.conf
 #
 # In DIR: ceph.conf, keyring (client.admin and the daemons), fsid, monitors (the
-# addresses as one line, as for mon_host), run/ (pid files, sockets), log/.
+# addresses as one line, as for mon_host), release, run/ (pid files, sockets), log/.
 set -euo pipefail
 
 me=ceph-cluster
@@ -27,8 +29,9 @@ PATH=$PATH:/usr/sbin:/sbin
 ceph() { command timeout "${limit:-20}" ceph -c "$dir/ceph.conf" "$@"; }
 
 # Own session, so that a Ctrl-C in the terminal reaches the caller alone, who
-# then stops the cluster in order.
-daemon() { timeout 40 setsid "$@" -c "$dir/ceph.conf" >>"$dir/log/start.log" 2>&1 </dev/null; }
+# then stops the cluster in order. At home in /, as a service is: Debian's 18 and 20
+# look for object classes and plugins in lib/..., from where they are.
+daemon() { timeout 40 setsid env -C / "$@" -c "$dir/ceph.conf" >>"$dir/log/start.log" 2>&1 </dev/null; }
 
 write_conf() {
   cat >"$dir/ceph.conf" <<C
@@ -90,6 +93,7 @@ start() {
   [ ${#dir} -le 80 ] || die "the path of $dir is too long"
   command -v ceph-mon >/dev/null || die "ceph-mon is missing; run 'make setup'"
   mkdir -p "$dir"/{run,log}
+  echo "${CEPH_RELEASE:-}" >"$dir/release"
   guard_start
   reserve_ports "$dir"
   mons=(a b c d e)
@@ -179,6 +183,16 @@ usage() { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2; exit 
 
 [ $# -ge 2 ] || usage
 dir=$(realpath -m -- "$2") id=${3:-a} fsid='' monitors='' ports=''
+# What starts daemons does so with the release of the cluster. The others send
+# signals, for which any will do.
+release=
+case $1 in
+  start) release=${CEPH_RELEASE:-} ;;
+  start-mon) release=$(cat "$dir/release" 2>/dev/null) || true ;;
+esac
+if [ -n "$release" ] && [ "$("$here/rootfs.sh" path "$release")" != / ]; then
+  exec "$here/rootfs.sh" enter "$release" "$here/ceph-cluster.sh" "$@"
+fi
 case $1 in
   start) start ;;
   stop) stop ;;

@@ -8,6 +8,7 @@
 #   setup.sh helm      print the folder of helm, do nothing else
 #
 # POOLWRIGHT_CACHE     where both are kept (default: the user's cache folder)
+# CEPH_RELEASE=18      another release of Ceph as well, beside the machine's own (see rootfs.sh)
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -42,6 +43,11 @@ missing_packages() {
     openssl:openssl curl:curl cc:gcc flock:util-linux; do
     command -v "${pair%%:*}" >/dev/null || echo "${pair#*:}"
   done
+  if [ -n "${CEPH_RELEASE:-}" ] && ! "$here/rootfs.sh" path "$CEPH_RELEASE" >/dev/null; then
+    command -v mmdebstrap >/dev/null || echo mmdebstrap
+    # The keys that Debian's own lists are signed with; a Debian has them.
+    [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || echo debian-archive-keyring
+  fi
   # cc without the C library's headers and start files links nothing.
   if ! command -v cc >/dev/null; then echo libc6-dev; fi
 }
@@ -170,6 +176,10 @@ build_helm() {
   build helm helm.sh/helm/v3/cmd/helm "$flags" "$helm" "Helm $helm_version" "about a minute and a half" helm
 }
 
+with_release() {
+  if [ -n "${CEPH_RELEASE:-}" ]; then "$here/rootfs.sh" enter "$CEPH_RELEASE" "$@"; else "$@"; fi
+}
+
 clean_up() {
   [ -z "$build_pid" ] || kill "$build_pid" 2>/dev/null || true
   [ -z "$build_dir" ] || rm -rf "$build_dir"
@@ -183,5 +193,6 @@ install_packages
 check_rust
 build_control_plane
 build_helm
-ceph=$(ceph --version | sed 's/^ceph version \([^ ]*\).*/\1/')
+if [ -n "${CEPH_RELEASE:-}" ]; then "$here/rootfs.sh" build "$CEPH_RELEASE"; fi
+ceph=$(with_release ceph --version | sed 's/^ceph version \([^ ]*\).*/\1/')
 say "${did:+done: }Ceph $ceph and the Kubernetes control plane $version are ready"

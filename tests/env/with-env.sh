@@ -16,7 +16,8 @@
 #   POOLWRIGHT_TEST_ENV_SCRIPTS     this folder
 #
 # KEEP_LOGS=1 keeps the folder when something failed. The options of
-# ceph-cluster.sh (OSDS, MONS...) apply.
+# ceph-cluster.sh (OSDS, MONS...) apply. With CEPH_RELEASE the command runs with
+# that release as well: its ceph, its librados, its C library (see rootfs.sh).
 set -euo pipefail
 
 me=with-env
@@ -89,9 +90,10 @@ eval "$("$here/ceph-cluster.sh" env "$dir/ceph")"
 # Not in the foreground: bash would see a signal only when the command has ended.
 # In the background bash takes the terminal's input and Ctrl-C from it; env and
 # the redirection give them back.
-give_back=()
+give_back=() enter=()
+if [ -n "${CEPH_RELEASE:-}" ]; then enter=("$here/rootfs.sh" enter "$CEPH_RELEASE"); fi
 if env --default-signal=INT true 2>/dev/null; then give_back=(env --default-signal=INT,QUIT); fi
-${give_back[@]+"${give_back[@]}"} "$@" <&0 &
+${give_back[@]+"${give_back[@]}"} ${enter[@]+"${enter[@]}"} "$@" <&0 &
 command=$!
 code=0
 wait "$command" || code=$?

@@ -50,6 +50,7 @@ mod real {
     mod failpoints;
     mod kubectl;
     mod leader;
+    mod left;
     mod lifecycle;
     mod maps;
     mod matrix;

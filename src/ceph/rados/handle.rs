@@ -17,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::ffi::{Cluster, RawReply};
+use crate::ceph::client::Leave;
 use crate::ceph::errno::ETIMEDOUT;
 
 /// Linux's number for a missing permission.
@@ -113,6 +114,8 @@ pub(super) struct Handle(Arc<Shared>);
 struct Shared {
     session: Box<dyn Session>,
     settings: Settings,
+    /// Asked for every change, when it leaves the line.
+    leave: Leave,
     opened: Instant,
     state: Mutex<State>,
     work: Condvar,
@@ -155,7 +158,7 @@ struct Job {
     came: Instant,
     kind: Kind,
     command: Arc<CStr>,
-    reply: oneshot::Sender<RawReply>,
+    reply: oneshot::Sender<Option<RawReply>>,
 }
 
 /// How a command ended.
@@ -165,6 +168,8 @@ pub(super) enum Answer {
     Reply(RawReply),
     /// The handle was retired first: it was not sent and can go to another.
     Retired,
+    /// There was no leave for it any more when its turn came: it was not sent.
+    Forbidden,
     /// No thread took it up in time: it was not sent.
     NotSent,
     /// It was sent, and its outcome is unknown.
@@ -173,10 +178,16 @@ pub(super) enum Answer {
 
 impl Handle {
     /// Takes a connected session into service.
-    pub(super) fn new(session: impl Session, settings: Settings, sessions: &Sessions) -> Self {
+    pub(super) fn new(
+        session: impl Session,
+        settings: Settings,
+        leave: Leave,
+        sessions: &Sessions,
+    ) -> Self {
         Self(Arc::new(Shared {
             session: Box::new(session),
             settings,
+            leave,
             opened: Instant::now(),
             state: Mutex::new(State {
                 queue: VecDeque::new(),
@@ -256,7 +267,12 @@ impl Shared {
     /// What a thread does until there has been nothing to do for a while.
     fn work(this: &Arc<Self>) {
         while let Some(job) = this.next() {
-            let reply = this.session.command(&job.command);
+            let forbidden = job.kind == Kind::Change && !this.leave.is_given();
+            let reply = if forbidden {
+                None
+            } else {
+                this.session.command(&job.command)
+            };
             let mut state = this.state();
             state.inside.remove(&job.id);
             let retires = match reply.as_ref().map(|reply| -reply.code) {
@@ -269,7 +285,7 @@ impl Shared {
             }
             Self::close_when_done(this, &mut state);
             drop(state);
-            if let Some(reply) = reply {
+            if reply.is_some() || forbidden {
                 // Nobody listens where the deadline came first.
                 let _ = job.reply.send(reply);
             }
@@ -350,7 +366,8 @@ impl Shared {
 /// A command in line or under way. Dropping it gives the command up, as its deadline does.
 pub(super) struct Ticket {
     id: u64,
-    answer: oneshot::Receiver<RawReply>,
+    /// Nothing in it: forbidden. Closed: retired.
+    answer: oneshot::Receiver<Option<RawReply>>,
     handle: Arc<Shared>,
     settled: bool,
 }
@@ -361,12 +378,12 @@ impl Ticket {
         let answer = timeout_at(end, &mut self.answer).await;
         self.settled = true;
         match answer {
-            Ok(Ok(reply)) => Answer::Reply(reply),
+            Ok(Ok(reply)) => reply.map_or(Answer::Forbidden, Answer::Reply),
             Ok(Err(_)) => Answer::Retired,
             Err(_) if !Shared::abandon(&self.handle, self.id) => Answer::NotSent,
             // The reply may have come between the two.
             Err(_) => match self.answer.try_recv() {
-                Ok(reply) => Answer::Reply(reply),
+                Ok(reply) => reply.map_or(Answer::Forbidden, Answer::Reply),
                 Err(oneshot::error::TryRecvError::Empty | oneshot::error::TryRecvError::Closed) => {
                     Answer::TimedOut
                 }

@@ -8,6 +8,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::exit;
 use super::ffi::{Cluster, Library};
 use crate::ceph::client::ClientError;
@@ -49,6 +52,9 @@ impl ConnectOptions {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(String);
 
+/// The kind of key that librados before Ceph 20 cannot use.
+const AES256: u8 = 2;
+
 /// A text that holds no key for a user.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
@@ -83,18 +89,26 @@ impl Key {
     }
 
     /// Checks the form, since librados puts a key it cannot read into its log.
+    ///
+    /// Its kind (1 is AES, 2 is AES-256 of Ceph 20), when it was made (8 bytes), the secret's length, the secret; numbers
+    /// have two bytes, the lower one first.
     fn bare(text: &str) -> Result<Self, KeyError> {
-        let body = text.trim_end_matches('=');
-        let base64 = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/';
-        // The smallest: 12 bytes before the secret, of which there are 16.
-        if !text.len().is_multiple_of(4)
-            || text.len() - body.len() > 2
-            || text.len() < 40
-            || !body.chars().all(base64)
-        {
+        let bytes = STANDARD.decode(text).map_err(|_| KeyError::Garbled)?;
+        let (head, secret) = bytes.split_first_chunk::<12>().ok_or(KeyError::Garbled)?;
+        let [kind, 0, _, _, _, _, _, _, _, _, length, 0] = *head else {
             return Err(KeyError::Garbled);
-        }
-        Ok(Self(text.to_owned()))
+        };
+        let sound =
+            usize::from(length) == secret.len() && matches!((kind, length), (1, 16) | (AES256, 32));
+        sound
+            .then(|| Self(text.to_owned()))
+            .ok_or(KeyError::Garbled)
+    }
+
+    /// Whether it is of the kind that a new cluster makes from Ceph 20 on.
+    fn is_aes256(&self) -> bool {
+        let bytes = STANDARD.decode(&self.0).unwrap_or_default();
+        bytes.first() == Some(&AES256)
     }
 }
 
@@ -237,6 +251,7 @@ pub(super) fn reason(code: i32) -> std::io::Error {
 /// What the codes of `rados_connect` mean, measured on 16, 18 and 20.
 fn not_connected(code: i32, options: &ConnectOptions, limits: &Limits) -> ClientError {
     const ENOENT: i32 = -2;
+    const EIO: i32 = -5;
     const EACCES: i32 = -13;
     const EINVAL: i32 = -22;
     const ETIMEDOUT: i32 = -110;
@@ -245,14 +260,33 @@ fn not_connected(code: i32, options: &ConnectOptions, limits: &Limits) -> Client
             user: options.entity(),
         },
         ETIMEDOUT => ClientError::Unreachable(limits.connect_timeout),
-        EINVAL => ClientError::InvalidConfiguration(
-            "a monitor's address does not resolve, or the key is garbled".into(),
-        ),
+        EINVAL => ClientError::InvalidConfiguration(match too_new(options) {
+            None => "a monitor's address does not resolve, or the key is garbled".to_owned(),
+            Some(key) => format!("a monitor's address does not resolve, or {key}"),
+        }),
         ENOENT => ClientError::InvalidConfiguration(format!(
             "no address of a monitor (mon_host), or no keyring for {}",
             options.entity()
         )),
+        EIO => ClientError::InvalidConfiguration(too_new(options).unwrap_or_else(|| {
+            format!(
+                "librados cannot use the key of {}; one made by Ceph 20 (aes256k) needs librados of Ceph 20 or later",
+                options.entity()
+            )
+        })),
         other => ClientError::InvalidConfiguration(format!("connecting: {}", reason(other))),
+    }
+}
+
+/// What 16 (EINVAL) and 18 (EIO) may mean: a key that came with a later release. That of a conf file is not read here.
+fn too_new(options: &ConnectOptions) -> Option<String> {
+    match options {
+        ConnectOptions::Explicit { key, .. } if key.is_aes256() => Some(format!(
+            "the key of {} is of the kind aes256k, which came with Ceph 20, and the librados here is older; run with \
+             librados of Ceph 20 or later",
+            options.entity()
+        )),
+        ConnectOptions::Explicit { .. } | ConnectOptions::ConfFile { .. } => None,
     }
 }
 
@@ -283,9 +317,20 @@ mod tests {
             "AQDv",
             &KEY.replace('=', "!"),
             &format!("{KEY}{KEY}"),
+            // Base64, and not a key inside.
+            &"QUJD".repeat(12),
         ] {
             assert_eq!(key(garbled), Err(KeyError::Garbled), "{garbled}");
         }
+    }
+
+    /// Both kinds of keys are told apart.
+    #[test]
+    fn keys_are_of_two_kinds() {
+        let kind = |text| Key::parse(text, "poolwright").map(|key| key.is_aes256());
+        assert_eq!(kind(KEY), Ok(false));
+        let of_20 = "AgAAAAAAAAAAACAABwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+        assert_eq!(kind(of_20), Ok(true));
     }
 
     /// A key is in nothing that is printed for debugging.

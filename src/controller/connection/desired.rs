@@ -6,9 +6,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use crate::api::conditions::Reason;
-use crate::api::v1alpha1::{
-    ClusterConnection, ClusterConnectionSpec, ClusterConnectionStatus, Grant,
-};
+use crate::api::v1alpha1::{ClusterConnection, ClusterConnectionSpec, ClusterConnectionStatus};
 use crate::api::validate;
 use crate::ceph::client::ClientError;
 use crate::ceph::rados::{ConnectOptions, Key, Limits};
@@ -67,49 +65,12 @@ impl Desired {
     }
 }
 
-/// Checks a connection as the API server does, since the CustomResourceDefinition in the cluster may be an older one,
-/// and refuses what this version cannot do yet: a limit that is not enforced would be worse than none.
+/// Checks a connection as the API server does, since the CustomResourceDefinition in the cluster may be an older one.
 pub(super) fn check(connection: &ClusterConnection) -> Result<(), Problem> {
-    if let Err(problems) = validate::check_connection(connection) {
+    validate::check_connection(connection).map_err(|problems| {
         let sentences: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        return Err(Problem::new(Reason::InvalidSpec, sentences.join("; ")));
-    }
-    let fields: Vec<String> = connection.spec.grants.iter().flat_map(not_yet).collect();
-    if fields.is_empty() {
-        return Ok(());
-    }
-    Err(Problem::new(
-        Reason::Unsupported,
-        format!(
-            "this version of Poolwright does not enforce {}; take {} out, or upgrade Poolwright",
-            fields.join(", "),
-            if fields.len() == 1 { "it" } else { "them" }
-        ),
-    ))
-}
-
-/// The fields of a grant whose behaviour comes with a later version.
-fn not_yet(grant: &Grant) -> impl Iterator<Item = String> {
-    // Without `..`, so that a new field cannot be forgotten.
-    let Grant {
-        name,
-        namespaces: _,
-        pool_names: _,
-        allow: _,
-        limits,
-        crush_rules,
-        device_classes,
-        parameters,
-    } = grant;
-    [
-        ("limits", limits.is_some()),
-        ("crushRules", crush_rules.is_some()),
-        ("deviceClasses", device_classes.is_some()),
-        ("parameters", parameters.is_some()),
-    ]
-    .into_iter()
-    .filter(|(_, there)| *there)
-    .map(move |(field, _)| format!("spec.grants[{name}].{field}"))
+        Problem::new(Reason::InvalidSpec, sentences.join("; "))
+    })
 }
 
 /// The cluster a connection belongs to: that of its spec, else that of its first contact.

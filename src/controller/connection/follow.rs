@@ -8,12 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::controller::registry::nudges::Nudges;
 use crate::controller::registry::{Change, Registry, Session};
-use crate::monitor::{Contact, Snapshot};
+use crate::monitor::{ClusterMonitor, Contact, Snapshot};
 
 /// One who passes on what a monitor sees.
 pub(super) struct Follower {
     name: String,
     closed: CancellationToken,
+    monitor: ClusterMonitor,
     published: watch::Receiver<Snapshot>,
     known: Snapshot,
 }
@@ -26,23 +27,29 @@ impl Follower {
         Self {
             name: session.name.clone(),
             closed: session.closed.clone(),
+            monitor: session.monitor.clone(),
             published,
             known,
         }
     }
 
-    /// Passes on each new view and each change of contact, until the session is closed.
-    pub(super) async fn follow(self, registry: Registry, urgent: Arc<Nudges>) {
-        let closed = self.closed.clone();
-        closed
-            .run_until_cancelled(self.pass_on(&registry, &urgent))
-            .await;
+    /// Passes on each new view and each change of contact, until the session is closed. False when the monitor ended
+    /// before that: its views would stay as they are for ever.
+    pub(super) async fn follow(self, registry: Registry, urgent: Arc<Nudges>) -> bool {
+        let (closed, monitor) = (self.closed.clone(), self.monitor.clone());
+        tokio::select! {
+            biased;
+            () = closed.cancelled() => true,
+            () = monitor.broken() => false,
+            () = self.pass_on(&registry, &urgent) => false,
+        }
     }
 
     async fn pass_on(self, registry: &Registry, urgent: &Nudges) {
         let Self {
             name,
             closed: _,
+            monitor: _,
             mut published,
             mut known,
         } = self;
@@ -131,7 +138,7 @@ mod tests {
         while !matches!(next(&mut events).await, Change::Contact(Contact::Connected)) {}
 
         session.closed.cancel();
-        following.await.expect("the follower");
+        assert!(following.await.expect("the follower"));
         while events.try_recv().is_ok() {}
         client.cluster().edit_map(|_| {});
         tokio::time::sleep(Duration::from_secs(10)).await;

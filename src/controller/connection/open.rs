@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 
 use super::desired::Desired;
-use crate::ceph::client::{ClientError, MonClient};
+use crate::ceph::client::{ClientError, Leave, MonClient};
 use crate::ceph::rados::RadosClient;
 
 /// Closing takes at most this long: what is in flight keeps its own deadline meanwhile.
@@ -39,13 +39,17 @@ impl fmt::Debug for Opened {
 }
 
 /// Opens clients of librados.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RadosOpener;
+#[derive(Clone, Debug)]
+pub struct RadosOpener {
+    /// Asked before each command that changes something, when it is handed to librados.
+    pub leave: Leave,
+}
 
 #[async_trait]
 impl Opener for RadosOpener {
     async fn open(&self, desired: &Desired) -> Result<Opened, ClientError> {
-        let client = Arc::new(RadosClient::connect(desired.options(), desired.limits).await?);
+        let client = RadosClient::connect(desired.options(), desired.limits).await?;
+        let client = Arc::new(client.with_leave(self.leave.clone()));
         let closing = Arc::clone(&client);
         Ok(Opened {
             client,

@@ -15,9 +15,9 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 
 use super::desired::chain;
+use super::tasks::Tasks;
 use crate::api::v1alpha1::SecretKeyRef;
 use crate::controller::registry::nudges::Nudges;
 
@@ -64,7 +64,7 @@ impl SecretWatch {
         reference: &SecretKeyRef,
         connection: &str,
         changed: Arc<Nudges>,
-        tasks: &TaskTracker,
+        tasks: &Tasks,
     ) -> Self {
         let stop = CancellationToken::new();
         let (sender, state) = watch::channel(SecretState::Pending);

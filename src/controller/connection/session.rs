@@ -125,8 +125,13 @@ impl Shared {
                 tracing::info!(connection = name, fsid = %session.fsid, "connected");
                 let follower = Follower::new(&session);
                 self.registry.open(Arc::clone(&session));
-                self.tasks
-                    .spawn(follower.follow(self.registry.clone(), Arc::clone(&self.urgent)));
+                let (registry, urgent) = (self.registry.clone(), Arc::clone(&self.urgent));
+                let tasks = self.tasks.clone();
+                self.tasks.spawn(async move {
+                    if !follower.follow(registry, urgent).await {
+                        tasks.give_up();
+                    }
+                });
                 self.retire(old);
                 let mut standing = stand(&session);
                 how_to_accept(connection, slot, &mut standing);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::permit::{cancelled, lock_names, may, not_granted};
+use super::permit::{cancelled, may, not_granted};
 use super::prepare::{Prepared, prepare};
 use super::proceed::{Scene, proceed, text};
 use super::subject::{Look, RESYNC, Subject};
@@ -123,7 +123,6 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
     if is_paused(object) || wish.observe {
         return only_looked_at(object, &view, plan, base);
     }
-    lock_names(subject, &session, &wish);
     if let Err(refusal) = may(subject, &session, &wish, &plan) {
         return not_granted(work, refusal, base);
     }

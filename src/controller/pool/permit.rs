@@ -1,4 +1,4 @@
-//! Whether what a plan begins with may be done: grants, older claims on the pool, cancels, names still in use.
+//! Whether what a plan begins with may be done: grants, older claims on the pool, cancels.
 
 use std::time::Duration;
 
@@ -8,7 +8,6 @@ use super::subject::{Look, Subject};
 use super::tickets;
 use crate::api::conditions::Reason;
 use crate::api::v1alpha1::Verb;
-use crate::ceph::types::PoolName;
 use crate::controller::pools::names_to_grant;
 use crate::controller::registry::Session;
 use crate::controller::status::Standing;
@@ -74,26 +73,6 @@ pub(super) fn cancelled(
     })
 }
 
-/// An earlier process may have been ended while commands were under way: until they cannot be executed any more, no other
-/// object of ours gives a pool one of the names in them.
-pub(super) fn lock_names(subject: &Subject<'_>, session: &Session, wish: &Wish) {
-    if !std::mem::take(&mut subject.entry.side().names_in_flight) {
-        return;
-    }
-    let status = subject.object.status.as_ref();
-    let told = status.and_then(|status| status.pool_name.as_deref());
-    let names = [
-        Some(wish.pool.clone()),
-        told.map(PoolName::new),
-        Some(wish.private_name()),
-        wish.removal_name(),
-    ];
-    let locks = &subject.pools.collection.locks;
-    for name in names.into_iter().flatten() {
-        locks.lock_name(&session.fsid, subject.key, name);
-    }
-}
-
 /// Whether a grant allows what the plan begins with, and no older object claims the pool.
 pub(super) fn may(
     subject: &Subject<'_>,
@@ -111,6 +90,18 @@ pub(super) fn may(
             .pools
             .granted(session, &subject.key.namespace, name, plan.now.verb)?;
     }
+    let view = session.monitor.snapshot().view;
+    let own = found.filter(|found| !found.adopting).and_then(|found| {
+        let view = view.as_ref()?;
+        view.pool_named(&found.name)
+    });
+    subject.pools.granted_contents(
+        session,
+        subject.object,
+        &wish.pool,
+        plan.now.verb,
+        own.map(|pool| &**pool),
+    )?;
     // Once begun it is this object's, under the name it was begun for. Another name is another claim.
     let begun_for = wish.record.private_base.as_ref();
     let begins = if wish.record.unpublished {

@@ -218,7 +218,6 @@ pub(super) async fn resume(
     side.recorded.extend(known.cloned());
     side.correction = correction;
     side.resumed = true;
-    side.names_in_flight = newest.is_some_and(|newest| newest.state == RequestState::Submitted);
     let mut state = work.state();
     state.requests = requests;
     state.cancel_asked.extend(asked_to_cancel);

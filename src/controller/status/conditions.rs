@@ -83,7 +83,7 @@ pub(super) fn conditions(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Vec<NewCo
                 NewCondition::new(Stalled, True, Reason::ObserveOnly, message),
             ]
         }
-        Standing::Paused => vec![paused(old)],
+        Standing::Paused => vec![paused(inputs, old)],
         Standing::DeletionBlocked {
             reason, message, ..
         } => {
@@ -128,19 +128,41 @@ fn working(inputs: &Inputs<'_>) -> String {
     format!("{} (round {round} of {planned})", request.headline)
 }
 
-/// `Ready` stays what it was, and says why nothing moves.
-fn paused(old: &CephPoolStatus) -> NewCondition {
+/// Whether a plan was made, and nothing is left of it: what `Ready` means.
+pub(super) fn shows_all_done(inputs: &Inputs<'_>) -> bool {
+    let pool_is_made = inputs
+        .seen
+        .as_ref()
+        .is_some_and(|(pool, _)| !pool.is_creating());
+    pool_is_made
+        && inputs
+            .plan
+            .is_some_and(|plan| plan.in_sync() && plan.now.waiting.is_none())
+}
+
+/// Why nothing moves. `Ready` is what a plan shows, or what it was where there is none.
+fn paused(inputs: &Inputs<'_>, old: &CephPoolStatus) -> NewCondition {
     let before = conditions::find(&old.conditions, ConditionType::Ready);
-    let status = match before.map(|ready| ready.status.as_str()) {
-        Some("True") => ConditionStatus::True,
-        Some("False") => ConditionStatus::False,
-        _ => ConditionStatus::Unknown,
+    let mut message =
+        "paused by the annotation poolwright.dev/paused: nothing is sent; remove it to go on"
+            .to_owned();
+    let status = if shows_all_done(inputs) {
+        ConditionStatus::True
+    } else if inputs.plan.is_some_and(|plan| !plan.in_sync()) {
+        message = format!("{message}. What waits: {}", left(inputs));
+        ConditionStatus::False
+    } else {
+        match before.map(|ready| ready.status.as_str()) {
+            Some("True") => ConditionStatus::True,
+            Some("False") => ConditionStatus::False,
+            _ => ConditionStatus::Unknown,
+        }
     };
     NewCondition::new(
         ConditionType::Ready,
         status,
         Reason::Paused,
-        "paused by the annotation poolwright.dev/paused: nothing is sent; remove it to go on",
+        shortened(&message),
     )
 }
 
@@ -215,15 +237,24 @@ fn rejections_text(rejections: &[Rejection]) -> (Reason, String) {
 
 /// What differs, for a person.
 fn differences(inputs: &Inputs<'_>) -> String {
+    let refusal = inputs.plan.and_then(|plan| plan.now.refusals.first());
+    match (inputs.plan, refusal) {
+        (Some(_), None) => shortened(&format!("only observed: {}", left(inputs))),
+        _ => shortened(&left(inputs)),
+    }
+}
+
+/// What is left to do, for a person.
+fn left(inputs: &Inputs<'_>) -> String {
     let Some(plan) = inputs.plan else {
         return "the pool differs from the manifest".to_owned();
     };
     if let Some(refusal) = plan.now.refusals.first() {
-        return shortened(&refusals_text(std::slice::from_ref(refusal)));
+        return refusals_text(std::slice::from_ref(refusal));
     }
     if plan.now.round.creates() {
         let name = inputs.pool_name.unwrap_or("of this object");
-        return format!("only observed: there is no pool {name}, and it would be created");
+        return format!("there is no pool {name}, and it would be created");
     }
     let texts: Vec<String> = unique(plan.steps())
         .into_iter()
@@ -237,7 +268,7 @@ fn differences(inputs: &Inputs<'_>) -> String {
             )
         })
         .collect();
-    shortened(&format!("only observed: {}", texts.join("; ")))
+    texts.join("; ")
 }
 
 fn unique<'a>(steps: impl Iterator<Item = &'a Step>) -> Vec<&'a Step> {

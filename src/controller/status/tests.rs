@@ -2,11 +2,13 @@
 
 mod parts;
 mod standings;
+mod tokens;
 
 use std::collections::BTreeMap;
 
 use super::*;
 use crate::api::conditions::{ConditionType, find, is_true};
+use crate::api::v1alpha1::Verb;
 use crate::api::v1alpha1::{
     ANNOTATION_CONFIRM, ANNOTATION_FLUX_REQUESTED_AT, ANNOTATION_POOL,
     ANNOTATION_RECONCILE_REQUESTED_AT, Operation, RequestState,

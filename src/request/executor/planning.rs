@@ -159,13 +159,35 @@ pub(super) fn spend_tokens(
     Arc::new(wish)
 }
 
-/// A creation that nothing was sent for has not begun: a pool that a person wants made again is still the recorded one.
-pub(super) fn not_begun(work: &PoolWork, before: Option<Record>, round: &Round) {
-    let again = before
-        .as_ref()
-        .is_some_and(|record| record.identity.is_some());
-    if again && round.creates() {
-        work.state().record = before;
+/// What was remembered before a round was planned.
+pub(super) struct Before {
+    record: Option<Record>,
+    requests: Vec<UserRequest>,
+}
+
+impl Before {
+    /// What is remembered now.
+    pub(super) fn of(work: &PoolWork) -> Self {
+        let state = work.state();
+        Self {
+            record: state.record.clone(),
+            requests: state.requests.clone(),
+        }
+    }
+
+    /// A round that could not be written down has not begun: nothing of it is remembered. Fields that were not sent
+    /// were not applied, no token is used, and a pool that a person wants made again is still the recorded one.
+    pub(super) fn put_back(self, work: &PoolWork) {
+        let mut state = work.state();
+        state.record = self.record;
+        for before in self.requests {
+            let now = state.requests.iter_mut().find(|now| now.id == before.id);
+            if let Some(now) = now.filter(|now| !now.is_complete()) {
+                now.state = before.state;
+                now.following = before.following;
+                now.rounds_planned = before.rounds_planned;
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod lost;
 mod meanwhile;
 mod removing;
 mod states;
+mod unwritten;
 mod words;
 
 use std::sync::Arc;

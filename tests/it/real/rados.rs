@@ -23,7 +23,7 @@ use poolwright::ceph::types::PoolName;
 use tokio::time::sleep;
 
 use self::cluster::{Cluster, limits, pool_name, remove};
-use super::steps::WRONG_KEY;
+use super::steps::{KEY_OF_20, WRONG_KEY};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -171,8 +171,7 @@ async fn unreachable_monitors() {
 #[tokio::test]
 async fn wrong_settings() {
     let cluster = Cluster::shared();
-    // Base64, and not a key inside.
-    let garbage = Key::parse(&"QUJD".repeat(12), "admin").expect("the form of a key");
+    let of_20 = Key::parse(KEY_OF_20, "admin").expect("the form of a key");
     let with_option = |option: &str, value: &str| ConnectOptions::Explicit {
         mon_host: cluster.monitors(),
         user: "admin".into(),
@@ -180,7 +179,10 @@ async fn wrong_settings() {
         options: BTreeMap::from([(option.to_owned(), value.to_owned())]),
     };
     for (options, expected) in [
-        (explicit(&cluster.monitors(), "admin", &garbage), "key"),
+        (
+            explicit(&cluster.monitors(), "admin", &of_20),
+            "aes256k, which came with Ceph 20",
+        ),
         (
             explicit("does-not-exist.invalid", "admin", &cluster.key()),
             "does not resolve",

@@ -5,6 +5,7 @@ mod halfway;
 mod in_use;
 mod quorum;
 mod support;
+mod told;
 
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};

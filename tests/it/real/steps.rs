@@ -28,6 +28,8 @@ pub(crate) const SMALL: &str = "{replicated: {size: 2}, applications: [{name: rb
 
 /// A key in the right form that no cluster knows.
 pub(crate) const WRONG_KEY: &str = "AQDvxRhnAAAAABAAnN5Ejt1oyuvbCNVvyPS9ug==";
+/// The form of a key as a new cluster of Ceph 20 makes it, which librados before that cannot use.
+pub(crate) const KEY_OF_20: &str = "AgAAAAAAAAAAACAABwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 
 /// The annotation with a pool's identity.
 pub(crate) const ANNOTATION: &str = "poolwright.dev/pool";

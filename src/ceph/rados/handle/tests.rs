@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::sleep;
 
@@ -81,6 +82,10 @@ impl Session for Fake {
 }
 
 fn handle(most_threads: usize) -> (Fake, Handle, Sessions) {
+    handle_with(most_threads, Leave::always())
+}
+
+fn handle_with(most_threads: usize, leave: Leave) -> (Fake, Handle, Sessions) {
     let fake = Fake::default();
     let sessions = Sessions::new();
     let settings = Settings {
@@ -89,7 +94,7 @@ fn handle(most_threads: usize) -> (Fake, Handle, Sessions) {
         idle_for: Duration::from_millis(100),
         renew_after: SHORT,
     };
-    let handle = Handle::new(fake.clone(), settings, &sessions);
+    let handle = Handle::new(fake.clone(), settings, leave, &sessions);
     (fake, handle, sessions)
 }
 
@@ -296,4 +301,32 @@ async fn distance_is_kept() {
     assert!(distance(1, 2) >= ms(2), "{:?}", distance(1, 2));
     assert!(distance(2, 3) >= ms(4), "{:?}", distance(2, 3));
     assert!(distance(0, 3) < ms(500), "{:?}", distance(0, 3));
+}
+
+/// What waits in line is not sent when the leave is gone by its turn; nobody is told that it may have been, reads go on,
+/// and so does everything when the leave is back.
+#[tokio::test]
+async fn leave_is_asked_for_when_the_line_is_left() {
+    let given = Arc::new(AtomicBool::new(true));
+    let asked = Arc::clone(&given);
+    let leave = Leave::while_it_holds(move || asked.load(Ordering::SeqCst));
+    let (fake, handle, _) = handle_with(1, leave);
+    for name in ["change", "read", "third"] {
+        fake.answer(name, 0);
+    }
+    let first = submit(&handle, "first", Kind::Change);
+    let change = submit(&handle, "change", Kind::Change);
+    let read = submit(&handle, "read", Kind::Read);
+    fake.until("the first is inside", |inner| inner.sent == ["first"])
+        .await;
+    given.store(false, Ordering::SeqCst);
+    // What is inside cannot be called back.
+    fake.answer("first", 0);
+    assert!(matches!(first.wait(soon(LONG)).await, Answer::Reply(_)));
+    assert!(matches!(change.wait(soon(LONG)).await, Answer::Forbidden));
+    assert!(matches!(read.wait(soon(LONG)).await, Answer::Reply(_)));
+    assert_eq!(fake.inner().sent, ["first", "read"]);
+    given.store(true, Ordering::SeqCst);
+    let third = submit(&handle, "third", Kind::Change);
+    assert!(matches!(third.wait(soon(LONG)).await, Answer::Reply(_)));
 }

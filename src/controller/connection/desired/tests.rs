@@ -68,34 +68,6 @@ fn only_what_concerns_the_client_opens_another() {
     assert_ne!(Desired::new(&connection(|_| {}).spec, rotated), before);
 }
 
-/// Fields that are not enforced yet are named, by grant; nothing is silently ignored.
-#[test]
-fn what_is_not_enforced_is_refused() {
-    assert_eq!(check(&connection(|_| {})), Ok(()));
-    let one = connection(|object| object["spec"]["grants"][1]["limits"] = json!({"pools": 3}));
-    assert_eq!(
-        check(&one),
-        Err(Problem::new(
-            Reason::Unsupported,
-            "this version of Poolwright does not enforce spec.grants[b].limits; take it out, or upgrade Poolwright"
-        ))
-    );
-    let many = connection(|object| {
-        object["spec"]["grants"][0]["crushRules"] = json!(["ssd"]);
-        object["spec"]["grants"][0]["deviceClasses"] = json!([]);
-        object["spec"]["grants"][1]["parameters"] = json!(["nosuch"]);
-    });
-    let problem = check(&many).expect_err("not enforced");
-    assert_eq!(problem.reason, Reason::Unsupported);
-    assert!(
-        problem.message.contains(
-            "spec.grants[a].crushRules, spec.grants[a].deviceClasses, spec.grants[b].parameters; take them out"
-        ),
-        "{}",
-        problem.message
-    );
-}
-
 /// A spec that an older schema let in is refused in the schema's words.
 #[test]
 fn specs_are_judged_again() {

@@ -90,7 +90,6 @@ pub(super) fn look(subject: &Subject<'_>, known: Record) -> Look {
             return scene.still(Refusal { message, ..why }, None);
         }
     };
-    scene.remember_what_was_begun(&view);
     let mut wish = wish;
     let mut next = removal_round(&wish, &view, None, None);
     if is_done(&next) {
@@ -190,26 +189,6 @@ impl Scene<'_> {
             );
         }
         blocked(self.known, Refusal { message, ..why })
-    }
-
-    /// An earlier process may have been ended while a command of this removal was on its way.
-    fn remember_what_was_begun(&self, view: &ClusterView) {
-        let first = self
-            .subject
-            .entry
-            .side()
-            .deleting_since
-            .replace(Instant::now());
-        if first.is_some() || self.private(view).is_some() {
-            // Once the pool has its private name, what is on its way can only mean the pool.
-            return;
-        }
-        if let Some(private) = self.begun() {
-            let locks = &self.subject.pools.collection.locks;
-            for name in [private, self.base.clone()] {
-                locks.lock_name(view.fsid(), self.subject.key, name);
-            }
-        }
     }
 
     /// Nothing is left to do, unless a command of ours may still be executed: a late rename would take away the name

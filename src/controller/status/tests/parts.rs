@@ -419,7 +419,7 @@ fn asked_tokens() {
     }
     // It was used, for a step that may not be done yet.
     let record = Record {
-        used: vec![UsedToken {
+        used: vec![crate::request::token::UsedToken {
             token: "aaaa".into(),
             request: "r".into(),
         }],

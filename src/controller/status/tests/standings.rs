@@ -1,9 +1,10 @@
 //! Every standing, and the conditions that users expect of it.
 
+use super::before as before_of;
 use super::*;
 
 /// One of each standing.
-fn standings() -> Vec<Standing> {
+pub(super) fn standings() -> Vec<Standing> {
     let mut scene = Scene::after(3);
     scene.ask(&settings::QUOTA_BYTES, 5);
     let rejected = rejection(&scene.plan().now.round.steps[0], -22);
@@ -308,4 +309,52 @@ fn paused() {
     }
     let status = compute(&inputs(&object(1), Standing::Paused));
     assert_eq!(status.observed_generation, Some(-1), "never looked at");
+}
+
+/// A paused object is Ready when nothing is left to do, of whichever generation, and says else what waits.
+#[test]
+fn paused_with_a_plan() {
+    let mut scene = Scene::after(3);
+    let done = scene.plan();
+    assert!(done.in_sync());
+    let creating = scene.pool();
+    assert!(creating.is_creating());
+    let mut pool = creating.clone();
+    pool.flags.remove("creating");
+    let in_sync = Standing::InSync {
+        epoch: Epoch(9),
+        note: None,
+    };
+    let judge = |before: &Standing, plan: &Plan, seen: Option<&Pool>| {
+        let mut object = before_of(before.clone());
+        object.metadata.generation = Some(2);
+        let status = compute(&Inputs {
+            plan: Some(plan),
+            seen: seen.map(|pool| (pool, "replicated_rule".into())),
+            ..inputs(&object, Standing::Paused)
+        });
+        let ready = find(&status.conditions, ConditionType::Ready).expect("Ready");
+        assert_eq!(ready.reason, "Paused");
+        assert_eq!(ready.observed_generation, status.observed_generation);
+        let verdict = kstatus(&object, &status);
+        (ready.status.clone(), verdict, ready.message.clone())
+    };
+    for before in [&in_sync, &Standing::NotConverging, &Standing::Working] {
+        let (ready, verdict, message) = judge(before, &done, Some(&pool));
+        assert_eq!((ready.as_str(), verdict), ("True", "Current"), "{before:?}");
+        assert!(!message.contains("waits"), "{message}");
+    }
+    let (ready, verdict, _) = judge(&Standing::Working, &done, Some(&creating));
+    assert_eq!((ready.as_str(), verdict), ("Unknown", "InProgress"));
+    scene.ask(&settings::QUOTA_BYTES, 5);
+    let differs = scene.plan();
+    for before in [&in_sync, &Standing::NotConverging, &Standing::Working] {
+        let (ready, verdict, message) = judge(before, &differs, Some(&pool));
+        assert_eq!((ready.as_str(), verdict), ("False", "InProgress"));
+        let words = "remove it to go on. What waits: quota.maxBytes is 0 and should be 5";
+        assert!(message.ends_with(words), "{message}");
+    }
+    let (ready, _, message) = judge(&in_sync, &Scene::new().plan(), None);
+    assert_eq!(ready, "False");
+    assert!(message.ends_with("there is no pool foopool, and it would be created"));
 }

@@ -40,7 +40,6 @@ async fn each_fault_has_its_own_condition() {
         spec
     };
     let other = "00000000-0000-4000-8000-000000000000";
-    let limited = json!([{"name": "all", "namespaces": {"all": true}, "limits": {"pools": 3}}]);
     let table = [
         (
             "key",
@@ -95,12 +94,6 @@ async fn each_fault_has_its_own_condition() {
             json!({"fsid": other}),
             "FsidMismatch",
             "but spec.fsid says 00000000-0000-4000-8000-000000000000",
-        ),
-        (
-            "limits",
-            json!({"grants": limited}),
-            "Unsupported",
-            "does not enforce spec.grants[all].limits",
         ),
     ];
     let name = |fault: &str| format!("fault-{fault}");
@@ -174,9 +167,7 @@ async fn each_fault_has_its_own_condition() {
     case.world
         .secret(&case.client, "faults-garbage", &keyring)
         .await;
-    for fault in [
-        "user", "entry", "refused", "silent", "resolve", "fsid", "limits",
-    ] {
+    for fault in ["user", "entry", "refused", "silent", "resolve", "fsid"] {
         make_connection(&case.client, &name(fault), &base(json!({}))).await;
     }
     for (fault, ..) in &table {

@@ -8,7 +8,7 @@ use poolwright::ceph::rados::{Key, Limits, RadosClient};
 
 use super::cluster::{Cluster, limits};
 use super::{DEADLINE, SECOND, explicit, ok, refused};
-use crate::real::steps::WRONG_KEY;
+use crate::real::steps::{KEY_OF_20, WRONG_KEY};
 
 /// Runs a test once more in a process of its own, where [`in_child`] is true; how it ended, and its stderr.
 fn child(test: &str, variables: &[(&str, &str)]) -> (std::process::ExitStatus, String) {
@@ -80,7 +80,7 @@ fn quiet() {
 async fn child_quiet() {
     let cluster = Cluster::shared();
     let wrong = Key::parse(WRONG_KEY, "admin").expect("the form of a key");
-    let garbage = Key::parse(&"QUJD".repeat(12), "admin").expect("the form of a key");
+    let garbage = Key::parse(KEY_OF_20, "admin").expect("the form of a key");
     refused(explicit(&cluster.monitors(), "admin", &garbage), DEADLINE).await;
     refused(explicit(&cluster.monitors(), "admin", &wrong), DEADLINE).await;
     refused(explicit("127.0.0.1:1", "admin", &wrong), SECOND).await;

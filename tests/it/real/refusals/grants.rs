@@ -165,3 +165,85 @@ async fn the_connection_comes_later() {
     case.world.connect("early", case.cluster(), json!({})).await;
     case.ready("a").await;
 }
+
+/// Sums over a grant: of two pools made at once one is too much, a lower limit takes nothing away, and a higher one lets
+/// the other pool be made. A setting that can stop clients has to be named by the grant.
+#[tokio::test(flavor = "multi_thread")]
+async fn limits() {
+    let case = own_connection("limits").await;
+    let allow = async |more: Value| {
+        let mut grant =
+            json!({"name": "team", "namespaces": {"all": true}, "allow": ["Create", "Update"]});
+        for (key, value) in more.as_object().expect("fields") {
+            grant[key] = value.clone();
+        }
+        case.world
+            .connect("limits", case.cluster(), json!({"grants": [grant]}))
+            .await;
+    };
+    let spec = |count: u32, more: &str| {
+        format!(
+            "{{replicated: {{size: 2}}, applications: [{{name: rbd}}], \
+             placementGroups: {{autoscale: Disabled, count: {count}}}{more}}}"
+        )
+    };
+    allow(json!({"limits": {"pools": 1, "placementGroups": 6, "quotaBytes": "10Gi"}})).await;
+    case.apply("a", &spec(4, ", quota: {maxBytes: 4Gi}")).await;
+    case.ready("a").await;
+    case.apply("b", &spec(2, ", quota: {maxBytes: 6Gi}")).await;
+    let message = case.stalled("b", "NotGranted").await;
+    assert!(
+        message.contains("the grant allows 1 pools in all; other pools have 1"),
+        "{message}"
+    );
+    // Not even its private name.
+    assert_eq!(case.pool_names().await, [case.pool_name("a")]);
+    for (count, quota, sentence) in [
+        (
+            8,
+            "4Gi",
+            "allows 6 placement groups in all; other pools have 0, and this one asks for 8",
+        ),
+        (4, "11Gi", "bytes of quota in all"),
+    ] {
+        case.apply(
+            "a",
+            &spec(count, &format!(", quota: {{maxBytes: {quota}}}")),
+        )
+        .await;
+        let message = case.stalled("a", "NotGranted").await;
+        assert!(message.contains(sentence), "{message}");
+    }
+    let pool = case.its_pool("a").await;
+    assert_eq!(
+        (&pool["pg_num_target"], &pool["quota_max_bytes"]),
+        (&json!(4), &json!(4_294_967_296_i64))
+    );
+    case.apply("a", &spec(4, ", quota: {maxBytes: 4Gi}")).await;
+    case.ready("a").await;
+
+    allow(json!({"limits": {"pools": 2, "placementGroups": 6, "quotaBytes": "10Gi"}})).await;
+    case.ready("b").await;
+    // A lower limit: what there is stays and is looked after.
+    allow(json!({"limits": {"pools": 1, "placementGroups": 1, "quotaBytes": "1Gi"}})).await;
+    case.set("a", "size", "3").await;
+    case.until_pool("a", "is corrected", |pool| pool["size"] == 2)
+        .await;
+    case.ready("b").await;
+
+    // Settings by name.
+    case.apply(
+        "b",
+        &spec(
+            2,
+            ", quota: {maxBytes: 6Gi}, parameters: {fingerprint_algorithm: sha1}",
+        ),
+    )
+    .await;
+    let message = case.stalled("b", "NotGranted").await;
+    assert!(message.contains("so a grant has to name it"), "{message}");
+    allow(json!({"parameters": ["fingerprint_algorithm"]})).await;
+    case.ready("b").await;
+    let pool = case.its_pool("b").await;
+    assert_eq!(pool["options"]["fingerprint_algorithm"], "sha1");
+}

@@ -1,0 +1,248 @@
+//! Who waits for whom, and until when.
+
+use super::*;
+use crate::ceph::command::PoolCreate;
+use crate::ceph::simulated::SimulatedCluster;
+use crate::request::round::Step;
+
+fn key(name: &str) -> PoolKey {
+    PoolKey {
+        namespace: "n".into(),
+        name: name.into(),
+        uid: name.into(),
+    }
+}
+
+fn name(text: &str) -> PoolName {
+    PoolName::new(text)
+}
+
+fn create(pool: &str) -> MonCommand {
+    MonCommand::PoolCreate(PoolCreate {
+        pool: name(pool),
+        pg_num: 8,
+        size: None,
+        autoscale_mode: None,
+        pg_num_min: None,
+        pg_num_max: None,
+        bulk: None,
+        target_size_bytes: None,
+        target_size_ratio: None,
+        profile: None,
+        rule: None,
+    })
+}
+
+fn rename(from: &str, to: &str) -> MonCommand {
+    MonCommand::PoolRename {
+        from: name(from),
+        to: name(to),
+    }
+}
+
+fn remove(pool: &str) -> MonCommand {
+    MonCommand::PoolRemove { pool: name(pool) }
+}
+
+fn quota(pool: &str) -> MonCommand {
+    MonCommand::PoolSetQuota {
+        pool: name(pool),
+        field: "max_bytes".into(),
+        value: "2".into(),
+    }
+}
+
+fn round(command: &MonCommand) -> Round {
+    Round {
+        steps: vec![Step {
+            command: command.clone(),
+            field: String::new(),
+            desired: String::new(),
+            observed: String::new(),
+            reason: String::new(),
+            last: false,
+            token: None,
+        }],
+    }
+}
+
+/// A cluster of these pools.
+fn cluster(pools: &[&str]) -> SimulatedCluster {
+    let mut cluster = SimulatedCluster::new(&Fsid::new("f"), 100);
+    for pool in pools {
+        cluster.round(&[create(pool)]);
+    }
+    cluster
+}
+
+const PRIVATE: &str = "foo.poolwright-new-ab12";
+
+/// What was not answered, what is to be sent, and the name that another object and the same one wait for.
+#[test]
+fn who_waits() {
+    let present = ["foo", "bar"];
+    let sent = rename("foo", "new");
+    for (sent, next, wish, other, own) in [
+        // What was begun goes on.
+        (&sent, rename("foo", "new"), "new", Some("foo"), None),
+        // Another way with the same names waits, whoever it is.
+        (
+            &sent,
+            rename("foo", "else"),
+            "else",
+            Some("foo"),
+            Some("foo"),
+        ),
+        (&sent, rename("new", "foo"), "foo", Some("new"), Some("new")),
+        (&sent, rename("bar", "new"), "new", Some("new"), Some("new")),
+        (&sent, remove("foo"), "foo", Some("foo"), Some("foo")),
+        // A pool that is to get a locked name in the end is not begun.
+        (&sent, create(PRIVATE), "new", Some("new"), Some("new")),
+        (&sent, create(PRIVATE), "other", None, None),
+        // Settings change no names: of the pool itself they go on.
+        (&sent, quota("foo"), "foo", Some("foo"), None),
+        (&sent, quota("bar"), "bar", None, None),
+        // A late setting is one of the pool's own, and would land on whatever has the name.
+        (&quota("foo"), quota("foo"), "foo", Some("foo"), None),
+        (
+            &quota("foo"),
+            rename("foo", "new"),
+            "new",
+            Some("foo"),
+            None,
+        ),
+        (
+            &quota("foo"),
+            rename("bar", "foo"),
+            "foo",
+            Some("foo"),
+            None,
+        ),
+        (
+            &remove("foo"),
+            create(PRIVATE),
+            "foo",
+            Some("foo"),
+            Some("foo"),
+        ),
+        (&remove("foo"), remove("foo"), "foo", Some("foo"), None),
+    ] {
+        let cluster = cluster(&present);
+        let now = Instant::now();
+        let locks = NameLocks::default();
+        locks.lock(&Fsid::new("f"), &key("a"), sent);
+        for (who, expected) in [("b", other), ("a", own)] {
+            let held =
+                locks.holds_back(&round(&next), &name(wish), &key(who), &cluster.view(), now);
+            let what = format!("{} after {} by {who}", next.to_line(), sent.to_line());
+            assert_eq!(held, expected.map(|held| (name(held), LATE)), "{what}");
+        }
+    }
+}
+
+/// A lock ends with its time, and sooner when a view shows that the command was executed.
+#[test]
+fn until_when() {
+    let waits = |locks: &NameLocks, cluster: &SimulatedCluster, pool: &str, now: Instant| {
+        let round = round(&quota(pool));
+        let held = locks.holds_back(&round, &name(pool), &key("b"), &cluster.view(), now);
+        held.map(|(_, wait)| wait)
+    };
+    let now = Instant::now();
+    let second = Duration::from_secs(1);
+    let before = cluster(&["foo"]);
+    for (sent, after) in [
+        (rename("foo", "new"), Some(cluster(&["new"]))),
+        (remove("foo"), Some(cluster(&["bar"]))),
+        (create(PRIVATE), Some(cluster(&["foo", PRIVATE]))),
+        (quota("foo"), None),
+    ] {
+        let pool = match &sent {
+            MonCommand::PoolCreate(_) => PRIVATE,
+            _ => "foo",
+        };
+        let locks = NameLocks::default();
+        locks.lock(&Fsid::new("f"), &key("a"), &sent);
+        let what = sent.to_line();
+        assert_eq!(waits(&locks, &before, pool, now), Some(LATE), "{what}");
+        let later = now + LATE - second;
+        assert_eq!(waits(&locks, &before, pool, later), Some(second), "{what}");
+        if let Some(after) = after {
+            assert_eq!(waits(&locks, &after, pool, now), None, "{what}");
+            // It is settled for good, and not only while it looks so.
+            assert_eq!(waits(&locks, &before, pool, now), None, "{what}");
+        } else {
+            assert_eq!(waits(&locks, &before, pool, now + LATE), None, "{what}");
+        }
+    }
+}
+
+/// What an earlier process was about to do is not known: its object goes on, the others wait. Another cluster has
+/// other names.
+#[test]
+fn earlier_processes_and_other_clusters() {
+    let cluster = cluster(&["foo"]);
+    let now = Instant::now();
+    let locks = NameLocks::default();
+    locks.lock_name(Some(&Fsid::new("f")), &key("a"), &name("foo"));
+    let held = |who: &str, command: &MonCommand| {
+        let round = round(command);
+        locks.holds_back(&round, &name("foo"), &key(who), &cluster.view(), now)
+    };
+    for command in [quota("foo"), rename("foo", "new"), create(PRIVATE)] {
+        assert_eq!(held("a", &command), None);
+        assert_eq!(held("b", &command), Some((name("foo"), LATE)));
+    }
+    let elsewhere = NameLocks::default();
+    elsewhere.lock_name(Some(&Fsid::new("g")), &key("a"), &name("foo"));
+    let round = round(&quota("foo"));
+    let held = elsewhere.holds_back(&round, &name("foo"), &key("b"), &cluster.view(), now);
+    assert_eq!(held, None);
+}
+
+/// Where it is not recorded in which cluster an earlier process used a name, each may be it, from when it is first seen.
+#[test]
+fn a_cluster_that_is_not_recorded() {
+    let locks = NameLocks::default();
+    locks.lock_name(None, &key("a"), &name("foo"));
+    let start = Instant::now();
+    for (fsid, seen) in [("f", 0_u64), ("g", 100)] {
+        let mut cluster = SimulatedCluster::new(&Fsid::new(fsid), 100);
+        cluster.round(&[create("foo")]);
+        let held = |who: &str, second| {
+            let now = start + Duration::from_secs(seen + second);
+            let round = round(&quota("foo"));
+            let held = locks.holds_back(&round, &name("foo"), &key(who), &cluster.view(), now);
+            held.map(|(_, wait)| wait)
+        };
+        assert_eq!(held("b", 0), Some(LATE), "{fsid}");
+        assert_eq!(held("a", 0), None, "{fsid}");
+        assert_eq!(held("b", 29), Some(Duration::from_secs(1)), "{fsid}");
+        // And only once.
+        assert_eq!(held("b", 30), None, "{fsid}");
+        assert_eq!(held("b", 31), None, "{fsid}");
+    }
+}
+
+/// Commands of two objects are on their way to one name: neither goes on before both are settled.
+#[test]
+fn two_objects_and_one_name() {
+    let cluster = cluster(&["foo"]);
+    let now = Instant::now();
+    let fsid = Fsid::new("f");
+    for earlier in [true, false] {
+        let locks = NameLocks::default();
+        for (who, from) in [("a", "left"), ("b", "right")] {
+            if earlier {
+                locks.lock_name(Some(&fsid), &key(who), &name("new"));
+            } else {
+                locks.lock(&fsid, &key(who), &rename(from, "new"));
+            }
+        }
+        for (who, from) in [("a", "left"), ("b", "right"), ("c", "foo")] {
+            let round = round(&rename(from, "new"));
+            let held = locks.holds_back(&round, &name("new"), &key(who), &cluster.view(), now);
+            assert_eq!(held, Some((name("new"), LATE)), "{who}");
+        }
+    }
+}
