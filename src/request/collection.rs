@@ -25,7 +25,7 @@ pub struct RequestCollection {
     stop: CancellationToken,
     /// Names that commands without an answer may still use.
     pub locks: NameLocks,
-    /// Whose data began to move last.
+    /// Whose turn it is to move data, or to name a rule.
     pub moves: Moves,
 }
 

@@ -53,7 +53,7 @@ pub struct Access {
     pub aim: Aim,
     /// Names that commands without an answer may still use.
     pub locks: NameLocks,
-    /// Whose data began to move last.
+    /// Whose turn it is to move data, or to name a rule.
     pub moves: Moves,
 }
 
@@ -122,13 +122,17 @@ async fn rounds(
                  still be executed"
             )));
         }
-        let fsid = access.client.fsid();
-        if let Err((other, left)) = access.moves.take(fsid, key, &round, Instant::now()) {
-            tracing::info!(%other, ?left, "data of another pool begins to move");
-            return Err(RunEnd::Later(format!(
-                "the data of {other} began to move a moment ago, and that of one pool of a cluster at a time is enough"
-            )));
-        }
+        let turn_taken = access
+            .moves
+            .take(access.client.fsid(), key, &round, Instant::now());
+        let _turn = match turn_taken {
+            Ok(turn) => turn,
+            Err(busy) => {
+                before.put_back(work);
+                tracing::info!(%busy, "another pool's turn");
+                return Err(RunEnd::Later(busy.to_string()));
+            }
+        };
         // Creates are throttled by what they do to the monitor, before anything is written down.
         let Some(_permit) = stop.run_until_cancelled(turn(access, &round)).await else {
             before.put_back(work);

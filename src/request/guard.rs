@@ -218,7 +218,9 @@ fn made_here(name: &str) -> Result<(), Objection> {
 
 /// A rule of ours goes when no pool has it.
 fn unused(rule: &str, view: &ClusterView) -> Result<(), Objection> {
-    made_here(rule)?;
+    if !MadeRule::is_one(rule, view.crush()) {
+        return Err(Objection::NotMade(rule.to_owned()));
+    }
     let number = view.crush().rule_named(rule);
     let mut pools = view.map().pools.values();
     if pools.any(|pool| Some(pool.crush_rule) == number) {

@@ -14,7 +14,7 @@ use super::refusal::Refusal;
 use crate::api::conditions::Reason;
 use crate::api::v1alpha1::CrushSpec;
 use crate::ceph::command::MonCommand;
-use crate::ceph::crush_map::{CrushMap, NoSuch, Rule};
+use crate::ceph::crush_map::{CrushMap, NoSuch, Rule, Step};
 use crate::ceph::settings::{CRUSH_RULE, nearest};
 
 /// How the names of the profiles and rules made here begin; a hash of what is in them follows.
@@ -23,6 +23,16 @@ pub const MADE: &str = "poolwright-";
 const SHOWN: usize = 6;
 /// The CRUSH bucket to choose under where a manifest names none.
 const DEFAULT_ROOT: &str = "default";
+
+/// What records and plans call a rule that was made for an object.
+pub fn rule_field(rule: &str) -> String {
+    format!("crush[{rule}]")
+}
+
+/// The reverse of [`rule_field`].
+pub fn parse_rule_field(field: &str) -> Option<&str> {
+    field.strip_prefix("crush[")?.strip_suffix(']')
+}
 
 /// What a manifest says of the rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +90,39 @@ impl MadeRule {
             bucket_type: self.failure_domain.clone(),
             class: self.device_class.clone(),
         }
+    }
+
+    /// Whether a rule of the map is one that is made here: its name says what is in it.
+    pub fn is_one(name: &str, crush: &CrushMap) -> bool {
+        let rule = crush
+            .rule_named(name)
+            .and_then(|number| crush.rules.get(&number));
+        rule.and_then(|rule| Self::read(rule, crush))
+            .is_some_and(|made| made.name() == name)
+    }
+
+    /// What a rule would have been made of.
+    fn read(rule: &Rule, crush: &CrushMap) -> Option<Self> {
+        let [
+            Step::Take { item },
+            Step::Choose { bucket_type, .. },
+            Step::Emit,
+        ] = rule.steps.as_slice()
+        else {
+            return None;
+        };
+        let bucket = crush.buckets.get(item)?;
+        let (root, class) = match bucket.shadow_of() {
+            Some((root, class)) => (root, Some(class)),
+            None => (bucket.name.as_str(), None),
+        };
+        let made = Self {
+            failure_domain: bucket_type.clone(),
+            root: root.to_owned(),
+            device_class: class.map(str::to_owned),
+        };
+        let same = made.rule(crush).is_ok_and(|made| made.says_the_same(rule));
+        same.then_some(made)
     }
 
     fn rule(&self, crush: &CrushMap) -> Result<Rule, Refusal> {

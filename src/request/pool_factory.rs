@@ -296,6 +296,9 @@ fn published(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
     if steps.is_empty() {
         steps = locks;
     }
+    if steps.is_empty() && refusals.is_empty() && !wish.observe {
+        steps = placement::let_go(wish, view);
+    }
     Next {
         round: Round { steps },
         refusals,

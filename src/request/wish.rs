@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ownership::Owner;
-use super::placement::Placement;
+use super::placement::{Placement, rule_field};
 use super::refusal::Refusal;
 use super::round::POOL_FIELD;
 use super::token::{Answer, AskedToken, Confirmations, Danger, UsedToken};
@@ -190,8 +190,12 @@ impl Wish {
         if self.pg_count.is_some() {
             fields.insert(settings::PG_NUM.field.to_owned());
         }
-        if self.placement.is_some() {
+        if let Some(placement) = &self.placement {
             fields.insert(settings::CRUSH_RULE.field.to_owned());
+            // So that the rule can be removed again when no pool has it any more.
+            if let Placement::Made(made) = placement {
+                fields.insert(rule_field(&made.name()));
+            }
         }
         for (application, keys) in &self.applications {
             fields.insert(application_field(application));

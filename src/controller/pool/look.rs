@@ -22,6 +22,7 @@ use crate::controller::record::{self, Fresh};
 use crate::controller::registry::Session;
 use crate::controller::status::{self, Standing};
 use crate::request::executor::fresh_word;
+use crate::request::placement::rule_field;
 use crate::request::preview::{Plan, plan};
 use crate::request::refusal::Refusal;
 use crate::request::registry::{ObjectType, factory};
@@ -220,7 +221,7 @@ fn settled(work: &PoolWork, wish: &Wish, plan: &Plan, view: &ClusterView, base: 
     let left = pool.as_ref().and_then(|pool| left_enabled(wish, pool));
     let notes: Vec<String> = plan.now.note.clone().into_iter().chain(left).collect();
     let note = (!notes.is_empty()).then(|| notes.join("; "));
-    let record = applied(work, wish, pool.as_deref());
+    let record = applied(work, wish, base.seen.as_ref());
     // What was refused on the way here says nothing about what may come.
     work.state().rejections.clear();
     Look {
@@ -292,16 +293,18 @@ fn learn(work: &PoolWork, wish: &Wish, plan: &Plan) -> Record {
     record
 }
 
-/// In sync: what is applied is what the manifest names, and what is left enabled of before.
-fn applied(work: &PoolWork, wish: &Wish, pool: Option<&Pool>) -> Record {
+/// In sync: what is applied is what the manifest names, and what is left of before.
+fn applied(work: &PoolWork, wish: &Wish, seen: Option<&(Arc<Pool>, String)>) -> Record {
     let mut state = work.state();
     let record = state.record.get_or_insert_with(|| wish.record.clone());
     let mut fields = wish.fields();
-    if let Some(pool) = pool {
+    if let Some((pool, rule)) = seen {
         let left = pool
             .applications
             .keys()
             .map(|application| application_field(application))
+            // A rule that the manifest let go goes with the pool.
+            .chain([rule_field(rule)])
             .filter(|field| record.applied.contains(field));
         fields.extend(left);
     }

@@ -550,7 +550,8 @@ fn rules() {
         assert_eq!(judged(command, &bench), Err(Objection::NotMade(rule)));
     }
 
-    let number = bench.add_rule(&made.name());
+    bench.round(&[made.command()]);
+    let number = bench.view().crush().rule_named(&made.name()).unwrap();
     let remove = |rule: &str| MonCommand::RuleRemove { rule: rule.into() };
     assert_eq!(judged(remove(&made.name()), &bench), Ok(()));
     let theirs = "replicated_rule".to_owned();
@@ -558,6 +559,13 @@ fn rules() {
     assert_eq!(judged(remove(&theirs), &bench), not_made);
     bench.round(&[create("other")]);
     bench.edit_pool("other", |pool| pool.crush_rule = number);
+    bench.add_rule("poolwright-00");
+    let like_ours = Err(Objection::NotMade("poolwright-00".to_owned()));
+    assert_eq!(
+        judged(remove("poolwright-00"), &bench),
+        like_ours,
+        "a name is not enough"
+    );
     let in_use = Err(Objection::InUse(made.name()));
     assert_eq!(judged(remove(&made.name()), &bench), in_use);
 }

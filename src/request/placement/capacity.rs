@@ -33,6 +33,10 @@ pub struct Shortage {
     pub copies: usize,
     /// What there is to choose among.
     pub found: String,
+    /// How many OSDs there are to choose among, whatever they share.
+    pub osds: usize,
+    /// The type of bucket that no two copies share, where the rule has one.
+    pub domain: Option<String>,
 }
 
 /// What a rule gives for a part of the tree: fewest and most OSDs.
@@ -94,12 +98,20 @@ pub fn judge(crush: &CrushMap, osds: &BTreeMap<i32, Osd>, rule: &Rule, copies: u
             twice |= !seen.insert(osd);
         }
     }
-    if sum.most < copies {
+    if sum.most < copies && crush.tunables.choose_local_fallback_tries > 0 {
+        Verdict::Doubtful(format!(
+            "rule {} may place only {} of {copies} copies, but the CRUSH map has the tunable \
+             choose_local_fallback_tries of very old clusters, with which what weighs nothing is chosen, too",
+            rule.name, sum.most
+        ))
+    } else if sum.most < copies {
         let found: Vec<String> = sections.iter().map(|section| tree.found(section)).collect();
         Verdict::Short(Shortage {
             places: sum.most,
             copies,
             found: found.join("; "),
+            osds: seen.len(),
+            domain: domain(&sections),
         })
     } else if twice {
         Verdict::Doubtful(format!(
@@ -115,6 +127,15 @@ pub fn judge(crush: &CrushMap, osds: &BTreeMap<i32, Osd>, rule: &Rule, copies: u
     } else {
         Verdict::Enough
     }
+}
+
+/// The type of bucket of the last step that chooses, if that is not the OSDs themselves.
+fn domain(sections: &[Section<'_>]) -> Option<String> {
+    let last = sections.iter().filter_map(|section| section.steps.last());
+    let leaves = |way| matches!(way, Choice::LeafFirstN | Choice::LeafIndep);
+    last.filter(|step| leaves(step.way))
+        .map(|step| step.bucket_type.to_owned())
+        .next()
 }
 
 /// The parts of a rule from one `take` to its `emit`.
@@ -285,7 +306,8 @@ impl Tree<'_> {
         osd.is_some_and(|osd| osd.up && osd.is_in())
     }
 
-    /// What there is to choose among, such as `below default 2 of type host with an OSD of class ssd that is up and in`.
+    /// What there is to choose among, such as `below default there are only 2 of type host
+    /// with an OSD of class ssd that is up and in`.
     fn found(&self, section: &Section<'_>) -> String {
         let bucket = self.crush.buckets.get(&section.item);
         let name = bucket.map_or_else(
@@ -301,19 +323,27 @@ impl Tree<'_> {
             let Some(kind) = self.crush.type_named(step.bucket_type) else {
                 continue;
             };
-            let number = self.under(section.item, kind).len();
-            let text = match kind {
-                0 => format!("{number} OSDs{class} that are up and in"),
-                _ => format!(
-                    "{number} of type {} with an OSD{class} that is up and in",
-                    step.bucket_type
-                ),
+            let text = match (self.under(section.item, kind).len(), kind) {
+                (0, 0) => format!("is no OSD{class} that is up and in"),
+                (1, 0) => format!("is only 1 OSD{class} that is up and in"),
+                (number, 0) => format!("are only {number} OSDs{class} that are up and in"),
+                (number, _) => {
+                    let number = match number {
+                        0 => "is none".to_owned(),
+                        1 => "is only 1".to_owned(),
+                        _ => format!("are only {number}"),
+                    };
+                    format!(
+                        "{number} of type {} with an OSD{class} that is up and in",
+                        step.bucket_type
+                    )
+                }
             };
             if !counts.contains(&text) {
                 counts.push(text);
             }
         }
-        format!("below {name} there are {}", counts.join(", and "))
+        format!("below {name} there {}", counts.join(", and there "))
     }
 }
 

@@ -1,13 +1,14 @@
 //! The CRUSH rule of a pool: which it shall have, whether it can place the copies, and when data may move.
 
 use crate::api::conditions::Reason;
+use crate::ceph::command::MonCommand;
 use crate::ceph::crush_map::Rule;
 use crate::ceph::osd_map::{Pool, PoolKind};
 use crate::ceph::settings::{self, CRUSH_RULE, Setting, Value};
 use crate::ceph::types::PoolIdentity;
 use crate::ceph::view::ClusterView;
 use crate::request::placement::capacity::{Shortage, Verdict, judge};
-use crate::request::placement::{MadeRule, Placement};
+use crate::request::placement::{MadeRule, Placement, parse_rule_field};
 use crate::request::refusal::Refusal;
 use crate::request::round::Step;
 use crate::request::token::{Answer, Danger};
@@ -216,11 +217,12 @@ fn full(view: &ClusterView) -> Result<(), Refusal> {
 
 /// The data of one pool at a time: that of another one, whosever it is, has to have arrived.
 fn alone(pool: &Pool, view: &ClusterView) -> Result<(), Refusal> {
-    let mut moving = view.map().moving.iter();
-    let other = moving
-        .find(|other| **other != pool.id)
-        .and_then(|other| view.pool(*other));
-    match other {
+    let moving = view.map().moving.iter().copied();
+    let mut others = moving
+        .filter(|other| *other != pool.id)
+        .filter_map(|other| view.pool(other));
+    // What its rule cannot place never arrives.
+    match others.find(|other| arrives(other, view)) {
         None => Ok(()),
         Some(other) => Err(Refusal::new(
             Reason::Blocked,
@@ -232,6 +234,39 @@ fn alone(pool: &Pool, view: &ClusterView) -> Result<(), Refusal> {
             ),
         )),
     }
+}
+
+/// Whether the rule of a pool can place its copies, as far as is known.
+fn arrives(pool: &Pool, view: &ClusterView) -> bool {
+    let rule = view.crush().rules.get(&pool.crush_rule);
+    rule.is_none_or(|rule| place(view, rule, pool.size, CRUSH_RULE.field).is_ok())
+}
+
+/// Rules that were made for this object, which no pool has any more. Nobody else's: a rule of which only the name is
+/// like ours stays, and so does one that was made for another object.
+pub(super) fn let_go(wish: &Wish, view: &ClusterView) -> Vec<Step> {
+    let named = wish.fields();
+    let left = wish.record.applied.difference(&named);
+    left.filter_map(|field| Some((field, parse_rule_field(field)?)))
+        .filter(|(_, rule)| MadeRule::is_one(rule, view.crush()))
+        .filter(|(_, rule)| {
+            let number = view.crush().rule_named(rule);
+            let mut pools = view.map().pools.values();
+            !pools.any(|pool| Some(pool.crush_rule) == number)
+        })
+        .map(|(field, rule)| Step {
+            command: MonCommand::RuleRemove {
+                rule: rule.to_owned(),
+            },
+            field: field.clone(),
+            desired: "absent".to_owned(),
+            observed: rule.to_owned(),
+            reason: "remove the CRUSH rule that was made for this pool: no pool has it any more"
+                .to_owned(),
+            last: false,
+            token: None,
+        })
+        .collect()
 }
 
 /// What is said in stretch mode of fields that the monitors set there.
@@ -287,19 +322,49 @@ fn place(
         Verdict::Doubtful(why) => Ok(Some(format!(
             "Whether {copies} copies can be placed is not known: {why}"
         ))),
-        Verdict::Short(Shortage {
-            places,
-            copies,
-            found,
-        }) => Err(Refusal::new(
+        Verdict::Short(shortage) => Err(Refusal::new(
             Reason::CannotPlace,
             Some(field),
             format!(
-                "the CRUSH rule {} can place {places} of {copies} copies: {found}; add what is missing, or choose a \
-                 smaller size or another failure domain",
-                rule.name
+                "the CRUSH rule {} can place {} of {copies} copies: {}; {}",
+                rule.name,
+                shortage.places,
+                shortage.found,
+                remedy(&shortage)
             ),
         )),
+    }
+}
+
+/// What a person can do: who has a single host reads this first.
+fn remedy(shortage: &Shortage) -> String {
+    let Shortage {
+        places,
+        copies,
+        osds,
+        domain,
+        ..
+    } = shortage;
+    let missing = copies - places;
+    let mut ways = vec![match domain {
+        Some(domain) => format!("add {missing} of type {domain} with OSDs"),
+        None if missing == 1 => "add 1 OSD".to_owned(),
+        None => format!("add {missing} OSDs"),
+    }];
+    // One copy is no remedy.
+    if *places > 1 {
+        ways.push(format!("choose size {places}"));
+    }
+    match domain {
+        Some(domain) if osds >= copies => ways.push(format!(
+            "set crush.failureDomain to osd, so that copies may share a {domain}: there are {osds} OSDs for them, but a \
+             {domain} that fails may then take all copies with it"
+        )),
+        _ => ways.push("name another crush.failureDomain or crush.rule".to_owned()),
+    }
+    match ways.pop() {
+        Some(last) if !ways.is_empty() => format!("{}, or {last}", ways.join(", ")),
+        last => last.unwrap_or_default(),
     }
 }
 

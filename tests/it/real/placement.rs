@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use kube::api::DeleteParams;
 use poolwright::ceph::command::MonCommand;
 use poolwright::ceph::crush_map::{CrushMap, binary};
 use poolwright::ceph::encoding::Cursor;
@@ -16,15 +17,13 @@ use tokio::process::Command;
 use super::steps::{create_of, status, token_in};
 use super::support::{Case, Ceph, LIMIT, World, condition, rounds, run};
 
-/// Four OSDs, one of them of class ssd on a host of its own.
-async fn case_with_two_hosts() -> Case {
+/// Four OSDs on one host, one of them of class ssd.
+async fn case_with_one_host() -> Case {
     let ceph = Arc::new(Ceph::own(&[("OSDS", "4")]).await);
     for line in [
-        "osd crush add-bucket other host",
-        "osd crush move other root=default",
-        "osd crush set osd.3 1.0 host=other",
-        "osd crush rm-device-class osd.3",
-        "osd crush set-device-class ssd osd.3",
+        "osd crush rm-device-class 0 1 2 3",
+        "osd crush set-device-class hdd 0 1 2",
+        "osd crush set-device-class ssd 3",
     ] {
         ceph.ceph(&line.split(' ').collect::<Vec<_>>()).await;
     }
@@ -38,6 +37,17 @@ fn spec(size: u8, crush: &str) -> String {
         "{{replicated: {{size: {size}}}, {crush} applications: [{{name: rbd}}], \
          placementGroups: {{autoscale: Disabled, count: 4}}}}"
     )
+}
+
+async fn lines(case: &Case, lines: &[&str]) {
+    for line in lines {
+        case.ceph(&line.split(' ').collect::<Vec<_>>()).await;
+    }
+}
+
+async fn rules(case: &Case) -> Vec<String> {
+    let rules = case.ceph(&["osd", "crush", "rule", "ls"]).await;
+    rules.lines().map(str::to_owned).collect()
 }
 
 /// What a pool's rule says, by its number in the pool's entry.
@@ -55,7 +65,15 @@ async fn rule_of(case: &Case, name: &str) -> Value {
 /// rule waits for a person's word.
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_and_places() {
-    let case = case_with_two_hosts().await;
+    let case = case_with_one_host().await;
+    one_host(&case).await;
+    let other = [
+        "osd crush add-bucket other host",
+        "osd crush move other root=default",
+        "osd crush set osd.3 1.0 host=other",
+        "osd crush rule create-erasure coded",
+    ];
+    lines(&case, &other).await;
     what_ceph_takes(&case).await;
 
     // Made in a round of its own, once for both.
@@ -80,6 +98,65 @@ async fn rules_and_places() {
 
     refused(&case).await;
     moved(&case, &name).await;
+    removed(&case).await;
+}
+
+/// What a person with a single host meets first: why not, in numbers, and what to do.
+async fn one_host(case: &Case) {
+    let by_host = spec(3, "crush: {failureDomain: host},");
+    case.apply("single", &by_host).await;
+    let message = case.stalled("single", "CannotPlace").await;
+    for words in [
+        "can place 1 of 3 copies: below default there is only 1 of type host with an OSD that is up and in",
+        "add 2 of type host with OSDs, or set crush.failureDomain to osd, so that copies may share a host: there are 4 \
+         OSDs for them",
+    ] {
+        assert!(message.contains(words), "{message}");
+    }
+    assert!(case.ceph_pool("single").await.is_none());
+    assert_eq!(rules(case).await, ["replicated_rule"], "nothing was sent");
+    case.apply("single", &spec(3, "crush: {failureDomain: osd},"))
+        .await;
+    case.ready("single").await;
+}
+
+/// A rule that was made here goes with the last of the pools it was made for, and no other rule does.
+async fn removed(case: &Case) {
+    lines(
+        case,
+        &["osd crush rule create-replicated poolwright-000000000000 default osd"],
+    )
+    .await;
+    let by_class = "crush: {failureDomain: osd, deviceClass: hdd}, deletionPolicy: Delete,";
+    for name in ["first", "last"] {
+        case.apply(name, &spec(2, by_class)).await;
+        case.ready(name).await;
+    }
+    let rule = rule_of(case, "first").await["rule_name"].clone();
+    let rule = rule.as_str().expect("a name").to_owned();
+    assert_eq!(rule_of(case, "last").await["rule_name"], rule);
+    let before = rules(case).await;
+    assert!(before.contains(&rule), "{before:?}");
+    for (name, stays) in [("first", true), ("last", false)] {
+        let pools = case.pools();
+        pools
+            .delete(name, &DeleteParams::default())
+            .await
+            .expect("deleted");
+        case.wait_for("the object is gone", LIMIT * 2, async || {
+            match pools.get_opt(name).await {
+                Ok(None) => Ok(()),
+                Ok(Some(object)) => Err(format!("{:?}", object.status)),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+        .await;
+        assert!(case.ceph_pool(name).await.is_none());
+        assert_eq!(rules(case).await.contains(&rule), stays, "{name}");
+    }
+    let mut left = before;
+    left.retain(|name| *name != rule);
+    assert_eq!(rules(case).await, left, "no other rule is touched");
 }
 
 /// The harm: Ceph takes a rule that places nothing, and the pool has no OSDs any more.
@@ -107,14 +184,14 @@ async fn refused(case: &Case) {
             3,
             "crush: {failureDomain: host},",
             "CannotPlace",
-            "can place 2 of 3 copies: below default there are 2 of type host with an OSD that is up and in",
+            "can place 2 of 3 copies: below default there are only 2 of type host with an OSD that is up and in",
         ),
         (
             "class",
             2,
             "crush: {failureDomain: osd, deviceClass: ssd},",
             "CannotPlace",
-            "1 of 2 copies: below default there are 1 OSDs of class ssd that are up and in",
+            "1 of 2 copies: below default there is only 1 OSD of class ssd that is up and in",
         ),
         (
             "racks",
@@ -122,6 +199,13 @@ async fn refused(case: &Case) {
             "crush: {rule: by-rack},",
             "CannotPlace",
             "the CRUSH rule by-rack can place 0 of 2 copies",
+        ),
+        (
+            "kind",
+            2,
+            "crush: {rule: coded},",
+            "InvalidSpec",
+            "the CRUSH rule coded is not for replicated pools",
         ),
         (
             "size",
@@ -166,12 +250,12 @@ async fn refused(case: &Case) {
 /// Another rule moves the data: with a person's word, each time.
 async fn moved(case: &Case, by_host: &str) {
     let before = case.its_pool("a").await;
-    let by_osd = "crush: {failureDomain: osd, root: default},";
-    case.apply("a", &spec(2, by_osd)).await;
+    let by_class = "crush: {failureDomain: osd, deviceClass: hdd},";
+    case.apply("a", &spec(2, by_class)).await;
     let message = case.stalled("a", "Unsafe").await;
     assert!(
         message.contains(&format!("has the CRUSH rule {by_host}"))
-            && message.contains("no two copies in one osd, below default"),
+            && message.contains("no two copies in one osd, on OSDs of class hdd, below default"),
         "{message}"
     );
     case.looked("a").await;
@@ -179,7 +263,14 @@ async fn moved(case: &Case, by_host: &str) {
     // A tree that was changed a moment ago moves data of its own accord.
     case.wait_for("all data has arrived", LIMIT * 2, async || {
         let dump = case.dump().await;
-        let moving = dump["pg_temp"].as_array().expect("a list").clone();
+        let mut moving = dump["pg_temp"].as_array().expect("a list").clone();
+        // That of the pool without a place stays where it is.
+        let stays = format!("{}.", case.its_pool("naive").await["pool"]);
+        moving.retain(|group| {
+            !group["pgid"]
+                .as_str()
+                .is_some_and(|id| id.starts_with(&stays))
+        });
         if moving.is_empty() {
             Ok(())
         } else {
@@ -190,7 +281,10 @@ async fn moved(case: &Case, by_host: &str) {
     let token = case.as_told(&message).await;
     let object = case.ready("a").await;
     let rule = rule_of(case, "a").await;
+    assert_eq!(rule["steps"][0]["item_name"], "default~hdd", "{rule}");
     assert_eq!(rule["steps"][1]["op"], "choose_firstn", "{rule}");
+    let by_class = rule["rule_name"].as_str().expect("a name").to_owned();
+    assert!(rules(case).await.contains(&by_host.to_owned()), "b has it");
     let used = &status(&object).used_tokens;
     assert_eq!(used.last().map(|used| used.token.as_str()), Some(&*token));
 
@@ -210,6 +304,9 @@ async fn moved(case: &Case, by_host: &str) {
     let same = format!("crush: {{rule: {by_host}}},");
     case.apply("a", &spec(2, &same)).await;
     case.ready("a").await;
+    // Ours, and nobody has it any more.
+    let left = rules(case).await;
+    assert!(!left.contains(&by_class), "{left:?}");
     case.apply("a", &spec(2, "")).await;
     let object = case.ready("a").await;
     assert!(!status(&object).applied_fields.contains(&"crush".to_owned()));
@@ -277,7 +374,7 @@ fn random_map(dice: &mut Dice) -> (String, i32) {
         _ => "  step choose firstn 2 type datacenter\n  step chooseleaf firstn 2 type host\n",
     };
     let text = format!(
-        "tunable choose_total_tries 200\ntunable chooseleaf_descend_once 1\ntunable chooseleaf_vary_r 1\n\
+        "tunable choose_local_tries 0\ntunable choose_local_fallback_tries 0\ntunable choose_total_tries 200\ntunable chooseleaf_descend_once 1\ntunable chooseleaf_vary_r 1\n\
          tunable chooseleaf_stable 1\ntunable straw_calc_version 1\n{devices}type 0 osd\ntype 1 host\n\
          type 8 datacenter\ntype 11 root\n{buckets}{sites}root default {{\n  id {id}\n  alg straw2\n  hash 0\n{root}}}\n\
          rule r {{\n  id 0\n  type replicated\n  min_size 1\n  max_size 10\n  step take default\n{steps}  step emit\n}}\n"
@@ -301,6 +398,10 @@ async fn crush_agrees() {
         let weights: Vec<u32> = (0..osds)
             .map(|_| u32::from(dice.below(6) > 0) * Osd::FULL_WEIGHT)
             .collect();
+        if weights.iter().all(|weight| *weight == 0) {
+            // Of that crushtool says nothing.
+            continue;
+        }
         let up = (0..).zip(weights.iter().map(|weight| Osd {
             up: true,
             weight: *weight,
@@ -367,6 +468,6 @@ async fn placed(dir: &Path, copies: usize, weights: &[u32]) -> Vec<usize> {
                 .count()
         })
         .collect();
-    assert_eq!(found.len(), 128, "{said:?}");
+    assert_eq!(found.len(), 128, "{crushtool:?}: {said:?}");
     found
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     AGAIN, NotReached, base_name, blocked, give_up, paused, reach, released, remove, unclear,
-    under_way,
+    under_way, without_refused_rules,
 };
 use crate::api::conditions::Reason;
 use crate::api::v1alpha1::{CephPool, Operation, Verb};
@@ -39,7 +39,7 @@ pub(super) fn look(subject: &Subject<'_>, record: Record) -> Look {
         pools.owner(key),
         base.clone(),
         object.metadata.generation.unwrap_or_default(),
-        record.clone(),
+        without_refused_rules(work, record.clone()),
     );
     let give_up = give_up(&wish.private_name());
     if let Some(message) = paused(subject, "its unfinished pool") {

@@ -266,6 +266,6 @@ fn the_sentence() {
     };
     assert_eq!(
         shortage.found,
-        "below default there are 1 of type host with an OSD of class ssd that is up and in"
+        "below default there is only 1 of type host with an OSD of class ssd that is up and in"
     );
 }

@@ -284,6 +284,58 @@ fn another_rule() {
     assert_ne!(confirm(&mut wish, &again.refusals), token);
 }
 
+/// A rule that was made for a pool goes when the pool has another one, or is gone; and only then, and only ours.
+#[test]
+fn rules_that_are_let_go() {
+    let mut bench = two_hosts();
+    let by_host = with_crush(BY_HOST);
+    bench.apply(&by_host).in_sync();
+    let made = bench.cluster.view().rule_name(bench.pool());
+    let field = format!("crush[{made}]");
+    assert!(bench.record.applied.contains(&field));
+    let removal = format!("ceph osd crush rule rm {made}");
+    let other = with_crush("{rule: replicated_rule}");
+    let plan = |bench: &Bench| bench.plan(&other);
+    // Somebody has moved it by hand already.
+    bench
+        .cluster
+        .edit_pool("foopool", |pool| pool.crush_rule = 0);
+    assert!(plan(&bench).contains(&removal), "{}", plan(&bench));
+    // Another pool has it.
+    let mut used = bench.clone();
+    let number = used.cluster.view().crush().rule_named(&made).unwrap();
+    foreign(&mut used.cluster, "theirs");
+    used.cluster
+        .edit_pool("theirs", |pool| pool.crush_rule = number);
+    assert_eq!(plan(&used), "in sync\n");
+    // It was not made for this pool.
+    let mut theirs = bench.clone();
+    theirs.record.applied.remove(&field);
+    assert_eq!(plan(&theirs), "in sync\n");
+    // Something else was put into it.
+    let mut changed = bench.clone();
+    changed.cluster.edit_crush(|crush| {
+        let rule = crush.replicated_rule(&made, "default", "osd", None);
+        crush.rules.insert(number, rule.unwrap());
+    });
+    assert_eq!(plan(&changed), "in sync\n");
+
+    let ran = bench.apply(&other);
+    assert_eq!(ran.in_sync().lines(), [removal]);
+    assert!(!bench.record.applied.contains(&field));
+}
+
+/// With one host, as at the first try: the numbers, and a way out.
+#[test]
+fn a_single_host() {
+    let bench = three_osds();
+    let manifest =
+        "{replicated: {size: 3}, crush: {failureDomain: host}, applications: [{name: rbd}]}";
+    let answer = next(&wish(manifest, fresh()), &bench.cluster.view());
+    assert!(answer.round.is_empty());
+    insta::assert_snapshot!(show_refusals(&answer.refusals));
+}
+
 /// The content is compared, not the name: one that says the same is as good.
 #[test]
 fn the_content_counts() {
