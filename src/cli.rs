@@ -3,8 +3,10 @@
 //! Whatever is printed goes through [`Streams`], so that tests read what a person would.
 
 pub mod crds;
+pub mod export;
 pub mod plan;
 pub mod run;
+pub mod source;
 pub mod version;
 
 use std::error::Error;
@@ -40,6 +42,7 @@ struct Cli {
 enum Command {
     Run(run::Arguments),
     Plan(plan::Arguments),
+    Export(export::Arguments),
     Crds(crds::Arguments),
     Version(version::Arguments),
 }
@@ -66,6 +69,7 @@ pub fn main(
     let ended = match command {
         Command::Run(arguments) => run::execute(arguments).map_err(Box::from),
         Command::Plan(arguments) => plan::execute(&arguments, streams).map_err(Box::from),
+        Command::Export(arguments) => export::execute(&arguments, streams).map_err(Box::from),
         Command::Crds(arguments) => crds::execute(&arguments, streams).map_err(Box::from),
         Command::Version(arguments) => version::execute(arguments, streams).map_err(Box::from),
     };

@@ -175,6 +175,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let connections = tokio::spawn(connection::run(
         ConnectionContext {
             client,
+            reporter: pools.reporter.clone(),
             registry: pools.registry.clone(),
             pool_uses: uses(pools.objects.clone()),
             opener: Arc::new(DoorOpener {

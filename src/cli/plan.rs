@@ -3,7 +3,6 @@
 mod manifests;
 mod planned;
 mod render;
-mod source;
 
 use std::io;
 use std::path::PathBuf;
@@ -12,7 +11,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 
 use self::manifests::Manifests;
 use self::planned::Planned;
-pub use self::source::SourceError;
+use super::source::{self, SourceError};
 use super::{CHANGES, FAILED, OK, Streams, complain, print};
 use crate::api::yaml;
 

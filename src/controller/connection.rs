@@ -35,6 +35,7 @@ use std::time::Duration;
 use futures::{FutureExt, StreamExt, stream};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller, Error as ControllerError};
+use kube::runtime::events::Reporter;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -76,6 +77,8 @@ pub type PoolUses = Arc<dyn Fn(&str) -> Vec<PoolUse> + Send + Sync>;
 pub struct ConnectionContext {
     /// The API server.
     pub client: Client,
+    /// Who tells events.
+    pub reporter: Reporter,
     /// Where sessions are handed out.
     pub registry: Registry,
     /// The CephPools of a connection. Has to know all of them before [`run`] is called, since a new session
@@ -119,6 +122,7 @@ enum Error {
 /// What all looks share.
 struct Shared {
     client: Client,
+    reporter: Reporter,
     registry: Registry,
     pool_uses: PoolUses,
     opener: Arc<dyn Opener>,
@@ -139,6 +143,7 @@ struct Shared {
 pub async fn run(context: ConnectionContext, shutdown: CancellationToken) {
     let ConnectionContext {
         client,
+        reporter,
         registry,
         pool_uses,
         opener,
@@ -147,6 +152,7 @@ pub async fn run(context: ConnectionContext, shutdown: CancellationToken) {
     let (reader, writer) = reflector::store::<Guarded>();
     let shared = Arc::new(Shared {
         client: client.clone(),
+        reporter,
         registry,
         pool_uses,
         opener,

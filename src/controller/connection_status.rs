@@ -187,6 +187,29 @@ pub fn compute(
     }
 }
 
+/// What an event says of a status: its type, the reason of `Ready` and the sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// Whether it is a warning.
+    pub warning: bool,
+    /// The reason of `Ready`.
+    pub reason: String,
+    /// Its message.
+    pub message: String,
+}
+
+/// Whether a status is news after the reason that was told last. That the contact is being made is none: it is made
+/// anew by every process, and what comes of it is told.
+pub fn news(told: Option<&str>, status: &ClusterConnectionStatus) -> Option<News> {
+    let ready = conditions::find(&status.conditions, ConditionType::Ready)?;
+    let passing = ready.reason == Reason::Connecting.as_str();
+    (!passing && told != Some(ready.reason.as_str())).then(|| News {
+        warning: ready.status != "True",
+        reason: ready.reason.clone(),
+        message: ready.message.clone(),
+    })
+}
+
 /// The pools that are managed: those that have one.
 fn count(uses: &[PoolUse]) -> i32 {
     i32::try_from(uses.iter().filter(|pool| pool.has_pool).count()).unwrap_or(i32::MAX)

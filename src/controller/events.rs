@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType, Recorder};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Resource, ResourceExt};
 
 use super::chain;
 use super::pools::{PoolEntry, Pools};
+use super::status;
 use crate::api::conditions::{self, ConditionType, Reason};
 use crate::api::v1alpha1::{CephPool, CephPoolStatus};
 use crate::request::user_request::UserRequest;
@@ -25,14 +28,26 @@ pub(super) async fn tell(
     let Some(ready) = conditions::find(&status.conditions, ConditionType::Ready) else {
         return;
     };
-    if !is_news(entry, &ready.reason) {
+    tell_ignored(pools, entry, object, status).await;
+    let at_quota = ready.status == "True" && ready.message.contains(status::AT_QUOTA);
+    if !is_news(entry, &subject_of(ready)) {
         return;
     }
     let stalled = conditions::is_true(&status.conditions, ConditionType::Stalled);
     let retrying = conditions::find(&status.conditions, ConditionType::Reconciling)
         .is_some_and(|condition| condition.reason == Reason::ProgressingWithRetry.as_str());
     let pool = object_name(object);
-    if stalled || retrying {
+    if at_quota {
+        tracing::warn!(pool, message = ready.message, "at its quota");
+        publish(
+            pools,
+            object,
+            EventType::Warning,
+            "AtQuota",
+            status::AT_QUOTA,
+        )
+        .await;
+    } else if stalled || retrying {
         tracing::warn!(
             pool,
             reason = ready.reason,
@@ -78,6 +93,43 @@ pub(super) fn begin(
     });
 }
 
+/// What an event is about: the reason of `Ready`, and whether the pool is at its quota. Another one is news.
+pub(super) fn subject_of(ready: &Condition) -> String {
+    if ready.message.contains(status::AT_QUOTA) {
+        format!("{} at its quota", ready.reason)
+    } else {
+        ready.reason.clone()
+    }
+}
+
+/// A warning for each value of an annotation that does nothing, once.
+async fn tell_ignored(
+    pools: &Pools,
+    entry: &PoolEntry,
+    object: &CephPool,
+    status: &CephPoolStatus,
+) {
+    let ignored = status::ignored(object, status);
+    let news: Vec<_> = {
+        let mut side = entry.side();
+        // One that is set again after it was taken away is told again.
+        side.ignored
+            .retain(|told| ignored.iter().any(|now| now.what == *told));
+        let news = ignored
+            .into_iter()
+            .filter(|now| side.ignored.insert(now.what.clone()));
+        news.collect()
+    };
+    for ignored in news {
+        let pool = object_name(object);
+        tracing::warn!(pool, "{}", ignored.note);
+        publish(pools, object, EventType::Warning, IGNORED, &ignored.note).await;
+    }
+}
+
+/// The reason of an event about an annotation that does nothing.
+pub(super) const IGNORED: &str = "AnnotationIgnored";
+
 /// Whether the last event had another reason.
 fn is_news(entry: &PoolEntry, reason: &str) -> bool {
     let mut side = entry.side();
@@ -97,6 +149,27 @@ fn object_name(object: &CephPool) -> String {
 }
 
 async fn publish(pools: &Pools, object: &CephPool, type_: EventType, reason: &str, note: &str) {
+    let reference = object.object_ref(&());
+    publish_on(
+        &pools.client,
+        &pools.reporter,
+        &reference,
+        type_,
+        reason,
+        note,
+    )
+    .await;
+}
+
+/// Publishes an event on an object of any kind.
+pub(super) async fn publish_on(
+    client: &Client,
+    reporter: &Reporter,
+    reference: &ObjectReference,
+    type_: EventType,
+    reason: &str,
+    note: &str,
+) {
     let mut note = note.to_owned();
     if note.len() > NOTE_LIMIT {
         let mut end = NOTE_LIMIT;
@@ -112,12 +185,11 @@ async fn publish(pools: &Pools, object: &CephPool, type_: EventType, reason: &st
         action: "Reconcile".to_owned(),
         secondary: None,
     };
-    let reference: ObjectReference = object.object_ref(&());
     // A recorder adds up events of one reason under the words of the first: each thing that is told here is another one.
-    let recorder = Recorder::new(pools.client.clone(), pools.reporter.clone());
-    if let Err(error) = recorder.publish(&event, &reference).await {
+    let recorder = Recorder::new(client.clone(), reporter.clone());
+    if let Err(error) = recorder.publish(&event, reference).await {
         tracing::warn!(
-            pool = object.name_any(),
+            object = reference.name,
             error = chain(&error),
             "cannot publish an event"
         );

@@ -56,14 +56,17 @@ pub fn permits(
             list(spec.grants.iter())
         )
     } else if named.is_empty() {
-        let literally = if name.starts_with('.') {
-            " itself (patterns do not cover names that begin with a dot)"
+        let (literally, why) = if name.starts_with('.') {
+            (
+                format!("{name:?} literally"),
+                ": `*` does not match names that begin with a dot",
+            )
         } else {
-            ""
+            ("it".to_owned(), "")
         };
         format!(
-            "no grant for namespace {namespace:?} covers the pool name {name:?}; add it{literally} to poolNames \
-             of {} in spec.grants of the ClusterConnection",
+            "no grant for namespace {namespace:?} covers the pool name {name:?}; add {literally} to poolNames \
+             of {} in spec.grants of the ClusterConnection{why}",
             list(here.into_iter())
         )
     } else {

@@ -136,6 +136,7 @@ impl PoolJournal {
             seen: None,
             refresh_observed: false,
             corrected: None,
+            cancel_lifted: false,
             now: Timestamp::now(),
         });
         file.write_status(status)

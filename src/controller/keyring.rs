@@ -36,21 +36,43 @@ pub fn key_of(
     let how = format!(
         "put the output of `ceph auth get-key client.{user}` or of `ceph auth get client.{user}` there"
     );
-    let unusable =
-        |what: String| Problem::new(Reason::InvalidConfiguration, format!("{what}; {how}"));
+    let unusable = |what: String| {
+        let joint = if what.ends_with(", or") { " " } else { "; " };
+        Problem::new(Reason::InvalidConfiguration, format!("{what}{joint}{how}"))
+    };
     let text = std::str::from_utf8(&entry.0)
         .map_err(|_| unusable(format!("entry {wanted:?} of {secret} is not text")))?;
     if text.trim().is_empty() {
         return Err(unusable(format!("entry {wanted:?} of {secret} is empty")));
     }
     Key::parse(text, user).map_err(|error| match error {
-        KeyError::NotInKeyring(_) => unusable(format!(
-            "the keyring in entry {wanted:?} of {secret} has no key for client.{user}"
-        )),
+        KeyError::NotInKeyring(_) => match users_in(text, user).as_slice() {
+            [] => unusable(format!(
+                "the keyring in entry {wanted:?} of {secret} has no key for client.{user}"
+            )),
+            others => unusable(format!(
+                "the keyring in entry {wanted:?} of {secret} has {}, and no key for client.{user}; correct spec.user, or",
+                others.join(", ")
+            )),
+        },
         KeyError::Garbled => unusable(format!(
             "entry {wanted:?} of {secret} is neither the key of a Ceph user nor the text of a keyring"
         )),
     })
+}
+
+/// The other users whose sections a keyring has.
+fn users_in(keyring: &str, user: &str) -> Vec<String> {
+    let sections = keyring
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix('[')?.strip_suffix(']'));
+    sections
+        .filter(|name| {
+            name.strip_prefix("client.")
+                .is_some_and(|name| name != user)
+        })
+        .map(str::to_owned)
+        .collect()
 }
 
 fn not_found(message: String) -> Problem {
@@ -97,7 +119,7 @@ mod tests {
     #[test]
     fn says_what_is_wrong() {
         let how = "put the output of `ceph auth get-key client.poolwright` or of `ceph auth get client.poolwright` there";
-        let keyring = format!("[client.admin]\nkey = {KEY}\n");
+        let keyring = format!("[client.poolwright]\n[mon.]\nkey = {KEY}\n");
         let table: [(&[u8], &str); 5] = [
             (b"", "entry \"key\" of Secret ns/ceph is empty"),
             (b" \n\t", "entry \"key\" of Secret ns/ceph is empty"),
@@ -115,6 +137,19 @@ mod tests {
             let problem = Problem::new(Reason::InvalidConfiguration, format!("{what}; {how}"));
             assert_eq!(read(Some(content)), Err(problem));
         }
+    }
+
+    /// A keyring of somebody else says whose it is: often it is spec.user that is wrong.
+    #[test]
+    fn names_whose_keyring_it_is() {
+        let keyring = format!("[client.admin]\n\tkey = {OTHER}\n");
+        let problem = Problem::new(
+            Reason::InvalidConfiguration,
+            "the keyring in entry \"key\" of Secret ns/ceph has client.admin, and no key for client.poolwright; correct \
+             spec.user, or put the output of `ceph auth get-key client.poolwright` or of `ceph auth get \
+             client.poolwright` there",
+        );
+        assert_eq!(read(Some(keyring.as_bytes())), Err(problem));
     }
 
     /// No Secret and no entry are both SecretNotFound, told apart by the sentence.

@@ -336,12 +336,15 @@ fn status_of(
             newest.filter(|newest| !newest.following || told.is_none_or(|told| *told == newest.id));
         (newest.cloned(), state.rejections.clone())
     };
-    let (refresh_observed, corrected) = {
+    let (refresh_observed, corrected, cancel_lifted) = {
+        // Before the requests of an earlier process are taken up, nothing is known of their cancels.
+        let cancelled = subject.work.state().cancelled;
         let side = subject.entry.side();
+        let lifted = side.resumed && cancelled != object.metadata.generation;
         let due = side
             .observed_at
             .is_none_or(|at| at.elapsed() >= OBSERVED_EVERY);
-        (due, side.corrected.clone())
+        (due, side.corrected.clone(), lifted)
     };
     status::compute(&Inputs {
         object,
@@ -357,6 +360,7 @@ fn status_of(
             .map(|(pool, rule)| (pool.as_ref(), rule.clone())),
         refresh_observed,
         corrected,
+        cancel_lifted,
         now,
     })
 }

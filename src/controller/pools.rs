@@ -109,7 +109,9 @@ pub struct Side {
     pub removal_tried: Option<RemovalTry>,
     /// When the deletion of an object with an unfinished creation was first looked at.
     pub deleting_since: Option<Instant>,
-    /// The reason of the last event, so that events come on changes only.
+    /// The values of annotations that do nothing, as far as that was told.
+    pub ignored: BTreeSet<(&'static str, String)>,
+    /// What the last event was about, so that events come on changes only.
     pub told: Option<String>,
 }
 
@@ -181,7 +183,7 @@ impl Pools {
                         .status
                         .as_ref()
                         .and_then(|status| status.last_handled_reconcile_at.clone()),
-                    told: ready.map(|ready| ready.reason.clone()),
+                    told: ready.map(super::events::subject_of),
                     ..Side::default()
                 }),
             })

@@ -198,8 +198,7 @@ impl Registry {
             None => Err(NoSession {
                 reason: Reason::ConnectionNotFound,
                 message: format!(
-                    "there is no ClusterConnection {name}, or it has not been looked at yet; \
-                     `kubectl get cephconn` lists those there are"
+                    "there is no ClusterConnection {name}; `kubectl get cephconn` lists those there are"
                 ),
             }),
         }

@@ -1,6 +1,7 @@
 //! The status of a `CephPool` as one pure function of what is known.
 
 mod conditions;
+mod ignored;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -11,6 +12,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
+pub use self::conditions::AT_QUOTA;
+pub use self::ignored::{Ignored, ignored, ignored_cancel};
 use super::record;
 use crate::api::conditions::{self as api_conditions, ConditionType, Reason};
 use crate::api::v1alpha1::{
@@ -25,7 +28,7 @@ use crate::request::refusal::Refusal;
 use crate::request::rejection::Rejection;
 use crate::request::round::Step;
 use crate::request::token::AskedToken;
-use crate::request::user_request::UserRequest;
+use crate::request::user_request::{CANCEL_LIFTED, CANCELLED, UserRequest};
 use crate::request::wish::Record;
 
 /// What a look at a pool has come to.
@@ -111,6 +114,8 @@ pub struct Inputs<'a> {
     pub refresh_observed: bool,
     /// Corrections made since the old status: their fields and when.
     pub corrected: Option<(BTreeSet<String>, Timestamp)>,
+    /// Whether no cancel holds for the object's generation: one that the status tells of does no more.
+    pub cancel_lifted: bool,
     /// The time.
     pub now: Timestamp,
 }
@@ -212,10 +217,11 @@ fn pool_name(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Option<String> {
 fn request(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Option<PoolRequestStatus> {
     let nonce = inputs.record.and_then(record::nonce);
     let Some(request) = inputs.request else {
-        return old
-            .request
-            .clone()
-            .map(|before| PoolRequestStatus { nonce, ..before });
+        return old.request.clone().map(|before| PoolRequestStatus {
+            nonce,
+            error: still_said(inputs, &before),
+            ..before
+        });
     };
     // Between two rounds nothing is written, so the next one is what is about to happen.
     let round = if request.is_complete() {
@@ -241,6 +247,19 @@ fn request(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Option<PoolRequestStatu
     })
 }
 
+/// Why a request did not succeed. That it was cancelled is what a later process goes by, so it is taken back here when the
+/// cancel holds no more.
+fn still_said(inputs: &Inputs<'_>, before: &PoolRequestStatus) -> Option<String> {
+    let lifted = inputs.cancel_lifted
+        && before.error.as_deref() == Some(CANCELLED)
+        && Some(before.generation) == inputs.object.metadata.generation;
+    if lifted {
+        Some(CANCEL_LIFTED.to_owned())
+    } else {
+        before.error.clone()
+    }
+}
+
 /// To the second, as Kubernetes keeps it: or the answer of a write would differ from what was sent.
 pub fn second(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
@@ -259,12 +278,26 @@ fn pending(inputs: &Inputs<'_>) -> Vec<PendingChange> {
     };
     let mut pending: Vec<PendingChange> = plan
         .steps()
-        .map(|step| PendingChange {
-            field: step.field.clone(),
-            desired: Some(step.desired.clone()),
-            observed: Some(observed_now(inputs, step)),
-            command: Some(step.command.to_line()),
-            reason: Some(words(step).unwrap_or_else(|| step.reason.clone())),
+        .map(|step| {
+            let observed = observed_now(inputs, step);
+            // Of a later round: an earlier one moves it.
+            let again = observed == step.desired && step.observed != step.desired;
+            let put_back = || match (step.field.as_str(), again) {
+                ("minSize", true) => {
+                    format!(
+                        "Ceph sets minSize to {} with the new size; this puts it back",
+                        step.observed
+                    )
+                }
+                _ => step.reason.clone(),
+            };
+            PendingChange {
+                field: step.field.clone(),
+                desired: Some(step.desired.clone()),
+                command: Some(step.command.to_line()),
+                reason: Some(words(step).unwrap_or_else(put_back)),
+                observed: Some(observed),
+            }
         })
         .collect();
     pending.extend(plan.now.refusals.iter().map(|refusal| PendingChange {

@@ -93,11 +93,13 @@ pub(super) fn pools(
         reporter,
         settings.metrics.clone(),
     ));
+    let begin = CancellationToken::new();
     let cancels = tokio::spawn(cancels::watch(
         client.clone(),
         Arc::clone(&pools),
         urgent.clone(),
         all_pools.clone(),
+        begin.clone(),
         shutdown.clone(),
     ));
     let following = tokio::spawn(triggers::follow(
@@ -106,7 +108,6 @@ pub(super) fn pools(
         urgent.clone(),
         shutdown.clone(),
     ));
-    let begin = CancellationToken::new();
     let looks = tokio::spawn(look_after_pools(
         Arc::clone(&pools),
         touched,

@@ -31,6 +31,12 @@ const ROUNDS_KEPT: usize = 10;
 /// What a cancelled request says.
 pub const CANCELLED: &str =
     "cancelled by the annotation poolwright.dev/cancel; what was sent before is not taken back";
+/// What one says that was cancelled when nothing was left to send: its generation is not stopped by it.
+pub const CANCELLED_LATE: &str = "cancelled by the annotation poolwright.dev/cancel when everything had been sent, so the \
+    pool is kept as declared";
+/// What one says whose cancel held, and does no more.
+pub const CANCEL_LIFTED: &str = "cancelled by the annotation poolwright.dev/cancel; that holds no more, and the pool is kept \
+    as declared";
 
 /// What has to be seen before a request is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -317,10 +323,22 @@ impl UserRequest {
         !self.is_complete() && self.operation != Operation::Delete
     }
 
-    /// A person cancelled it: what was sent stays sent.
-    pub fn cancel(&mut self, now: Timestamp) {
+    /// A person cancelled it, perhaps when nothing was left to send: what was sent stays sent.
+    pub fn cancel(&mut self, nothing_left: bool, now: Timestamp) {
         if !self.is_complete() {
-            self.end(Outcome::Cancelled, Some(CANCELLED.to_owned()), now);
+            let words = if nothing_left {
+                CANCELLED_LATE
+            } else {
+                CANCELLED
+            };
+            self.end(Outcome::Cancelled, Some(words.to_owned()), now);
+        }
+    }
+
+    /// A later generation asks for something that cannot be done: that is not what this one failed of.
+    pub fn supersede(&mut self, generation: i64, now: Timestamp) {
+        if !self.is_complete() {
+            self.end(Outcome::Superseded, Some(superseded_by(generation)), now);
         }
     }
 

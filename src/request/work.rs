@@ -126,8 +126,11 @@ impl State {
     }
 
     /// Ends the requests that were cancelled, and stops the generation of the newest wish if its own is among them. While
-    /// a run is under way they are ended after it.
-    pub fn heed_cancels(&mut self, generation: i64, now: Timestamp) {
+    /// a run is under way they are ended after it. Says whether nothing more may be sent for the generation.
+    ///
+    /// Where nothing is left to send, a cancel stops nothing, and does not hold for what differs later: neither one that
+    /// came after the last command, nor one of before.
+    pub fn heed_cancels(&mut self, generation: i64, nothing_left: bool, now: Timestamp) -> bool {
         let asked = &self.cancel_asked;
         for request in &mut self.requests {
             if !request.may_be_cancelled() || !asked.contains(&request.id) {
@@ -137,12 +140,24 @@ impl State {
                 self.cancelled = Some(generation);
             }
             if !self.running {
-                request.cancel(now);
+                request.cancel(nothing_left, now);
             }
         }
         let known = &self.requests;
         self.cancel_asked
             .retain(|id| known.iter().any(|request| request.id == *id));
+        if self.cancelled != Some(generation) || self.running {
+            return false;
+        }
+        // Whatever else is open of this generation is stopped with it.
+        let requests = self.requests.iter_mut();
+        for request in requests.filter(|request| request.generation == generation) {
+            request.cancel(nothing_left, now);
+        }
+        if nothing_left {
+            self.cancelled = None;
+        }
+        !nothing_left
     }
 
     /// The newest request, open or just ended.
@@ -182,4 +197,63 @@ pub enum RunEnd {
     Unsafe(String),
     /// The program is ending.
     Stopped,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::v1alpha1::{Operation, Outcome};
+    use crate::ceph::types::PoolName;
+    use crate::request::ownership::Owner;
+    use crate::request::preview::Plan;
+    use crate::request::user_request::{CANCELLED, CANCELLED_LATE};
+
+    /// A request of this generation, which is the newest.
+    fn asked(generation: i64) -> State {
+        let owner = Owner {
+            instance: "c9a1".into(),
+            namespace: "team-a".into(),
+            name: "a".into(),
+        };
+        let wish = Wish {
+            generation,
+            ..Wish::for_removal(owner, PoolName::new("a"), generation, Record::default())
+        };
+        let request = UserRequest::new(
+            "id".into(),
+            Operation::Update,
+            generation,
+            &wish,
+            &Plan::default(),
+            Timestamp::UNIX_EPOCH,
+        );
+        State {
+            wish: Some(Arc::new(wish)),
+            requests: vec![request],
+            ..State::default()
+        }
+    }
+
+    /// A cancel stops its generation while something is left to send; one that comes later, or that nothing is left of,
+    /// stops nothing, and what differs from then on is corrected.
+    #[test]
+    fn cancels_hold_while_something_is_left() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut state = asked(3);
+        assert!(state.cancel("id"));
+        assert!(state.heed_cancels(3, false, now));
+        assert_eq!(state.requests[0].outcome, Some(Outcome::Cancelled));
+        assert_eq!(state.requests[0].error.as_deref(), Some(CANCELLED));
+        assert!(state.heed_cancels(3, false, now), "it goes on holding");
+        assert!(!state.heed_cancels(3, true, now), "nothing is left");
+        assert!(!state.heed_cancels(3, false, now), "that has lifted it");
+
+        let mut state = asked(3);
+        assert!(state.cancel("id"));
+        assert!(!state.heed_cancels(3, true, now));
+        assert_eq!(state.requests[0].outcome, Some(Outcome::Cancelled));
+        assert_eq!(state.requests[0].error.as_deref(), Some(CANCELLED_LATE));
+        assert_eq!(state.cancelled, None);
+        assert!(!state.heed_cancels(3, false, now), "what differs later");
+    }
 }

@@ -47,6 +47,7 @@ mod real {
     mod crash;
     mod create;
     mod drift;
+    mod export;
     mod failpoints;
     mod kubectl;
     mod leader;
@@ -68,4 +69,5 @@ mod real {
     mod support;
     mod timings;
     mod tokens;
+    mod told;
 }

@@ -260,9 +260,13 @@ fn not_connected(code: i32, options: &ConnectOptions, limits: &Limits) -> Client
             user: options.entity(),
         },
         ETIMEDOUT => ClientError::Unreachable(limits.connect_timeout),
-        EINVAL => ClientError::InvalidConfiguration(match too_new(options) {
-            None => "a monitor's address does not resolve, or the key is garbled".to_owned(),
-            Some(key) => format!("a monitor's address does not resolve, or {key}"),
+        // A key that is given is looked at before; one of a conf file is not.
+        EINVAL => ClientError::InvalidConfiguration(match (too_new(options), options) {
+            (Some(key), _) => format!("an address of a monitor does not resolve, or {key}"),
+            (None, ConnectOptions::Explicit { mon_host, .. }) => {
+                format!("an address of a monitor does not resolve ({mon_host})")
+            }
+            _ => "an address of a monitor does not resolve, or the key is garbled".to_owned(),
         }),
         ENOENT => ClientError::InvalidConfiguration(format!(
             "no address of a monitor (mon_host), or no keyring for {}",

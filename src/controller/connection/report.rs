@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
@@ -19,8 +21,9 @@ use crate::api::conditions::Reason;
 use crate::api::v1alpha1::{ClusterConnection, ClusterConnectionStatus, FINALIZER_CONNECTION};
 use crate::ceph::types::Epoch;
 use crate::controller::connection_status::{
-    Observation, PoolUse, Problem, Standing, Write, compute, leftovers, worth_writing,
+    Observation, PoolUse, Problem, Standing, Write, compute, leftovers, news, worth_writing,
 };
+use crate::controller::events::publish_on;
 
 /// The finalizer stays so long after its last use: pools that are being created need it for moments.
 const HELD_AT_LEAST: Duration = Duration::from_secs(60);
@@ -156,6 +159,7 @@ impl Shared {
             }
             Write::Now => {}
         }
+        self.tell(connection.meta(), slot, &old, &new);
         let mut object = connection.clone();
         object.metadata.resource_version = slot.version(connection.meta());
         object.metadata.managed_fields = None;
@@ -210,6 +214,7 @@ impl Shared {
         if new.conditions == old.conditions {
             return Ok(Action::await_change());
         }
+        self.tell(&invalid.metadata, slot, &old, &new);
         let patch = json!({
             "metadata": {"resourceVersion": slot.version(&invalid.metadata)},
             "status": {"observedGeneration": new.observed_generation, "conditions": new.conditions},
@@ -220,6 +225,44 @@ impl Shared {
             .await;
         let again = note(slot, &invalid.metadata, written, new)?;
         Ok(again.map_or_else(Action::await_change, |_| Action::requeue(AFTER_CONFLICT)))
+    }
+
+    /// An event, where the reason of `Ready` is another one than was told last. Nobody waits for it.
+    fn tell(
+        &self,
+        meta: &ObjectMeta,
+        slot: &mut Slot,
+        old: &ClusterConnectionStatus,
+        new: &ClusterConnectionStatus,
+    ) {
+        let before = news(None, old).map(|told| told.reason);
+        let told = slot.told.take().or(before);
+        let news = news(told.as_deref(), new);
+        slot.told = news.as_ref().map(|news| news.reason.clone()).or(told);
+        let Some(news) = news else { return };
+        let reference = ObjectReference {
+            api_version: Some(ClusterConnection::api_version(&()).into_owned()),
+            kind: Some(ClusterConnection::kind(&()).into_owned()),
+            name: meta.name.clone(),
+            uid: meta.uid.clone(),
+            ..ObjectReference::default()
+        };
+        let type_ = if news.warning {
+            tracing::warn!(
+                connection = reference.name,
+                reason = news.reason,
+                message = news.message,
+                "not in order"
+            );
+            EventType::Warning
+        } else {
+            EventType::Normal
+        };
+        let (client, reporter) = (self.client.clone(), self.reporter.clone());
+        tokio::spawn(async move {
+            let (reason, note) = (&news.reason, &news.message);
+            publish_on(&client, &reporter, &reference, type_, reason, note).await;
+        });
     }
 
     fn api(&self) -> Api<Guarded> {

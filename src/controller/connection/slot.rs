@@ -34,6 +34,8 @@ pub(super) struct Slot {
     pub(super) live: Option<Live>,
     /// The last attempt to open one, if that failed.
     pub(super) attempt: Option<Attempt>,
+    /// The reason of `Ready` that the last event told of, from before where this process has told of none.
+    pub(super) told: Option<String>,
     /// The status written last.
     pub(super) reported: Option<ClusterConnectionStatus>,
     /// When the status was last written, or when this process first saw the connection.
@@ -87,6 +89,7 @@ impl Slot {
             confirmed: None,
             live: None,
             attempt: None,
+            told: None,
             reported: None,
             last_write: now,
             unheld_since: None,

@@ -362,3 +362,46 @@ fn writes_are_rare() {
         );
     }
 }
+
+/// An event comes with another reason than was told last; that the contact is being made is passed over.
+#[test]
+fn another_reason_is_news() {
+    let status = |standing: Standing| {
+        let observation = Observation {
+            generation: Some(1),
+            deleting: false,
+            standing: &standing,
+            fsid: None,
+            release: None,
+            view: None,
+            uses: &[],
+            leftovers: &[],
+            went_back_from: Epoch(0),
+            leader: None,
+        };
+        compute(&ClusterConnectionStatus::default(), &observation, &at(0))
+    };
+    let connected = status(Standing::Connected {
+        user: "poolwright".into(),
+        observe_only: false,
+    });
+    let wrong_key = status(Standing::Failed(Problem::new(
+        Reason::AuthenticationFailed,
+        "compare the keys",
+    )));
+    let connecting = status(Standing::Connecting {
+        message: "soon".into(),
+    });
+    let told = |told, status| news(told, status).map(|news| (news.warning, news.reason));
+    assert_eq!(told(None, &connected), Some((false, "Connected".into())));
+    assert_eq!(told(Some("Connected"), &connected), None);
+    assert_eq!(
+        told(Some("Connected"), &wrong_key),
+        Some((true, "AuthenticationFailed".into()))
+    );
+    assert_eq!(told(Some("AuthenticationFailed"), &connecting), None);
+    assert_eq!(
+        told(Some("AuthenticationFailed"), &connected),
+        Some((false, "Connected".into()))
+    );
+}

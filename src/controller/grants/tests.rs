@@ -228,8 +228,9 @@ fn the_message_says_what_to_add() {
             "team-a",
             ".mgr",
             Verb::Update,
-            "no grant for namespace \"team-a\" covers the pool name \".mgr\"; add it itself (patterns do not cover \
-             names that begin with a dot) to poolNames of \"a\" or \"b\" in spec.grants of the ClusterConnection",
+            "no grant for namespace \"team-a\" covers the pool name \".mgr\"; add \".mgr\" literally to \
+             poolNames of \"a\" or \"b\" in spec.grants of the ClusterConnection: `*` does not match names that begin \
+             with a dot",
         ),
         (
             &grants,

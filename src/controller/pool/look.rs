@@ -46,7 +46,8 @@ pub(super) fn look(subject: &Subject<'_>) -> Look {
             if let Standing::Refused(refusals) = &look.standing
                 && !look.quiet
             {
-                tickets::fail_open(work, &text(refusals));
+                let generation = subject.object.metadata.generation;
+                tickets::fail_open(work, generation, &text(refusals));
                 // What may not be done is not gone on with: a run ends before its next round.
                 work.state().wish = None;
             }
@@ -125,7 +126,7 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
         return only_looked_at(object, &view, plan, base);
     }
     if let Err(refusal) = may(subject, &session, &wish, &plan) {
-        return not_granted(work, refusal, base);
+        return not_granted(work, wish.generation, refusal, base);
     }
     let base = Look {
         doubtful: plan.now.doubtful.clone(),

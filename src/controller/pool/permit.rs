@@ -21,8 +21,8 @@ use crate::request::work::PoolWork;
 const CONFLICT: Duration = Duration::from_secs(10);
 
 /// A grant or an older object stands in the way: nothing is sent, and a run ends before its next round.
-pub(super) fn not_granted(work: &PoolWork, refusal: Refusal, base: Look) -> Look {
-    tickets::fail_open(work, &refusal.message);
+pub(super) fn not_granted(work: &PoolWork, generation: i64, refusal: Refusal, base: Look) -> Look {
+    tickets::fail_open(work, Some(generation), &refusal.message);
     work.state().wish = None;
     Look {
         requeue: match refusal.reason {
@@ -43,33 +43,36 @@ pub(super) fn cancelled(
     now: Timestamp,
 ) -> Option<Look> {
     let mut state = work.state();
-    state.heed_cancels(wish.generation, now);
-    if state.cancelled != Some(wish.generation) || state.running {
+    if !state.heed_cancels(wish.generation, plan.in_sync(), now) {
         return None;
     }
-    // Whatever else is open of this generation is stopped with it.
-    let requests = state.requests.iter_mut();
-    for request in requests.filter(|request| request.generation == wish.generation) {
-        request.cancel(now);
-    }
-    if plan.in_sync() {
-        // It only waited for something that happens by itself.
-        return None;
-    }
-    let refusal = Refusal::new(
+    let cancelled = Refusal::new(
         Reason::Cancelled,
         None,
         "the request was cancelled, so nothing more is sent for this generation; change the spec, or set the annotation \
          poolwright.dev/reconcile-requested-at, to try again",
     );
     Some(Look {
-        standing: Standing::Refused(vec![refusal]),
+        standing: Standing::Refused(alarms(plan).cloned().chain([cancelled]).collect()),
         plan: Some(plan.clone()),
         record: state.record.clone(),
         requeue: base.requeue,
         seen: base.seen.clone(),
         pool_name: base.pool_name.clone(),
         ..Look::at(Standing::Working, base.requeue)
+    })
+}
+
+/// What nobody may overlook, whatever they have cancelled: the pool is gone, another one, or somebody else's.
+fn alarms(plan: &Plan) -> impl Iterator<Item = &Refusal> {
+    plan.now.refusals.iter().filter(|refusal| {
+        matches!(
+            refusal.reason,
+            Reason::PoolMissing
+                | Reason::PoolReplaced
+                | Reason::PoolExists
+                | Reason::OwnedByAnother
+        )
     })
 }
 

@@ -62,6 +62,13 @@ pub(super) fn prepare(subject: &Subject<'_>, record: &Record) -> Result<Prepared
                         | Reason::Pending
                         | Reason::Unreachable
                 );
+            // Shortly after a start nobody knows which there are.
+            let message = if early && none.reason == Reason::ConnectionNotFound {
+                let name = &object.spec.connection_ref.name;
+                format!("ClusterConnection {name} has not been looked at yet, or there is none of that name")
+            } else {
+                none.message
+            };
             Look {
                 quiet: early && has_conditions(object),
                 requeue: if early || is_young(object) {
@@ -69,7 +76,7 @@ pub(super) fn prepare(subject: &Subject<'_>, record: &Record) -> Result<Prepared
                 } else {
                     RESYNC
                 },
-                ..no_session(none.reason, none.message, is_young(object))
+                ..no_session(none.reason, message, is_young(object))
             }
         })?;
     let wish = Wish::read(

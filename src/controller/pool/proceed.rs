@@ -86,7 +86,7 @@ pub(super) fn proceed(subject: &Subject<'_>, scene: &Scene<'_>, base: Look) -> L
         .iter()
         .any(|step| !blocked(step.command.clone()));
     if !something {
-        return stuck(work, plan, rejections, retry_in, base);
+        return stuck(work, scene, rejections, retry_in, base);
     }
     if let Some(held) = ended_badly(entry, work, end.as_ref()) {
         return Look {
@@ -148,11 +148,12 @@ pub(super) fn proceed(subject: &Subject<'_>, scene: &Scene<'_>, base: Look) -> L
 /// Nothing of what is left can be sent.
 fn stuck(
     work: &PoolWork,
-    plan: &Plan,
+    scene: &Scene<'_>,
     mut rejections: Vec<Rejection>,
     retry_in: Option<Duration>,
     base: Look,
 ) -> Look {
+    let Scene { plan, wish, .. } = *scene;
     // What Ceph refused of an earlier plan must not hide what stands in the way of this one.
     rejections.retain(|rejection| {
         let mut steps = plan.now.round.steps.iter();
@@ -170,7 +171,7 @@ fn stuck(
         });
         Standing::Refused(plan.now.refusals.iter().cloned().chain(words).collect())
     };
-    tickets::fail_open(work, &status_words(&standing));
+    tickets::fail_open(work, Some(wish.generation), &status_words(&standing));
     Look {
         standing,
         plan: Some(plan.clone()),
@@ -244,8 +245,10 @@ pub(super) fn ended_badly(
             side.next_try = Some(now + wait);
             if matches!(standing, Standing::NotConverging) {
                 drop(side);
+                let generation = work.state().wish.as_ref().map(|wish| wish.generation);
                 tickets::fail_open(
                     work,
+                    generation,
                     "the plan did not end within the longest allowed number of rounds",
                 );
             }

@@ -9,8 +9,8 @@ use kube::ResourceExt;
 use super::Error;
 use crate::api::conditions::{ConditionType, Reason, find};
 use crate::api::v1alpha1::{
-    ANNOTATION_CANCEL, CephPool, CephRequest, Operation, Outcome, PoolRequestStatus, RequestState,
-    Verb,
+    ANNOTATION_CANCEL, CephPool, CephPoolStatus, CephRequest, Operation, Outcome,
+    PoolRequestStatus, RequestState, Verb,
 };
 use crate::ceph::types::Epoch;
 use crate::controller::pools::{PoolEntry, Pools};
@@ -116,15 +116,29 @@ pub(super) fn open_for(
     true
 }
 
-/// Fails what is open: nothing more can be done for it.
-pub(super) fn fail_open(work: &PoolWork, words: &str) {
+/// Ends what is open, since nothing more can be done for this generation: its own request fails with these words; those of
+/// earlier ones were overtaken.
+pub(super) fn fail_open(work: &PoolWork, generation: Option<i64>, words: &str) {
     let mut state = work.state();
     if state.running {
         return;
     }
     let now = Timestamp::now();
-    for request in &mut state.requests {
-        request.fail(words.to_owned(), now);
+    let State {
+        requests,
+        rejections,
+        ..
+    } = &mut *state;
+    for request in requests {
+        let its_own = rejections
+            .iter()
+            .any(|rejection| request.fields.contains_key(&rejection.field));
+        match generation {
+            Some(newest) if request.generation < newest && !its_own => {
+                request.supersede(newest, now);
+            }
+            _ => request.fail(words.to_owned(), now),
+        }
     }
 }
 
@@ -191,14 +205,18 @@ pub(super) async fn resume(
             .and_then(|recorded| recorded.status.as_ref())
             .filter(|status| status.state == RequestState::Complete)
             .and_then(|status| status.outcome);
-        if outcome == Some(Outcome::Cancelled) {
-            cancelled = Some(newest.generation);
-        }
+        cancelled = recorded
+            .as_ref()
+            .filter(|_| !complete)
+            .and_then(|recorded| recorded.status.as_ref())
+            .filter(|status| status.error.as_deref() == Some(CANCELLED))
+            .map(|_| newest.generation);
         let mut request = newest_taken_up(newest, recorded.as_ref());
+        // The record of a correction that was cancelled is not gone on with: its annotation would cancel the next one, too.
+        request.outcome = outcome;
         if outcome.is_some() && !complete {
             // It has ended: only the status does not say so.
             request.state = RequestState::Complete;
-            request.outcome = outcome;
             request.completed_at = Some(Timestamp::now());
         }
         missing = recorded.is_none().then(|| newest.id.clone());
@@ -221,18 +239,23 @@ pub(super) async fn resume(
     let mut state = work.state();
     state.requests = requests;
     state.cancel_asked.extend(asked_to_cancel);
-    // Cancelled in the time of an earlier process, and nothing was asked for since.
-    let stalled = status.and_then(|status| find(&status.conditions, ConditionType::Stalled));
-    state.cancelled = stalled
-        .filter(|stalled| stalled.reason == Reason::Cancelled.as_str())
-        .and_then(|stalled| stalled.observed_generation)
-        .or(cancelled)
-        // Something else may have been said since, such as that it was paused.
-        .or_else(|| {
-            let newest = newest.filter(|newest| newest.error.as_deref() == Some(CANCELLED));
-            newest.map(|newest| newest.generation)
-        });
+    state.cancelled = status.and_then(cancelled_before).or(cancelled);
     Ok(())
+}
+
+/// The generation that was cancelled in the time of an earlier process, if nothing was asked for since: what the status
+/// says of the request is taken back when the cancel holds no more. The condition may tell of something else by now,
+/// such as that it is paused.
+fn cancelled_before(status: &CephPoolStatus) -> Option<i64> {
+    let stalled = find(&status.conditions, ConditionType::Stalled)
+        .filter(|stalled| stalled.reason == Reason::Cancelled.as_str())
+        .and_then(|stalled| stalled.observed_generation);
+    stalled.or_else(|| {
+        let newest = status.request.as_ref();
+        newest
+            .filter(|newest| newest.error.as_deref() == Some(CANCELLED))
+            .map(|newest| newest.generation)
+    })
 }
 
 /// An older request as its record has it.
@@ -316,5 +339,62 @@ fn kind_of(operation: Operation, fields: &BTreeMap<String, String>) -> Kind {
         Operation::Create => Kind::PoolCreating,
         _ if fields.contains_key("placementGroups.count") => Kind::PgChanging,
         _ => Kind::OsdMapModifying,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::user_request::{CANCEL_LIFTED, CANCELLED_LATE};
+
+    fn request(generation: i64) -> UserRequest {
+        let status = PoolRequestStatus {
+            id: format!("of {generation}"),
+            generation,
+            ..PoolRequestStatus::default()
+        };
+        newest_taken_up(&status, None)
+    }
+
+    /// What the status says of the newest request is what a later process goes by.
+    #[test]
+    fn only_a_cancel_that_holds_is_taken_up_again() {
+        let says = |error: &str| {
+            cancelled_before(&CephPoolStatus {
+                request: Some(PoolRequestStatus {
+                    generation: 3,
+                    error: Some(error.to_owned()),
+                    ..PoolRequestStatus::default()
+                }),
+                ..CephPoolStatus::default()
+            })
+        };
+        assert_eq!(says(CANCELLED), Some(3));
+        assert_eq!(says(CANCELLED_LATE), None);
+        assert_eq!(says(CANCEL_LIFTED), None);
+        assert_eq!(cancelled_before(&CephPoolStatus::default()), None);
+    }
+
+    /// What cannot be done of a generation is what its own request fails of, not an earlier one's.
+    #[test]
+    fn each_fails_of_its_own() {
+        let work = PoolWork::default();
+        work.state().requests = vec![request(3), request(4)];
+        fail_open(&work, Some(4), "a size of 9 fits nowhere");
+        let state = work.state();
+        let ended = state
+            .requests
+            .iter()
+            .map(|request| (request.outcome, request.error.as_deref()));
+        assert_eq!(
+            ended.collect::<Vec<_>>(),
+            [
+                (
+                    Some(Outcome::Superseded),
+                    Some("superseded by generation 4")
+                ),
+                (Some(Outcome::Failed), Some("a size of 9 fits nowhere")),
+            ]
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Inputs, Standing, observed_now};
 use crate::api::conditions::{self, ConditionStatus, ConditionType, NewCondition, Reason};
-use crate::api::v1alpha1::CephPoolStatus;
+use crate::api::v1alpha1::{CephPoolStatus, DeletionPolicy};
 use crate::ceph::command::MonCommand;
 use crate::ceph::errno::Verdict;
 use crate::request::refusal::Refusal;
@@ -13,6 +13,10 @@ use crate::request::round::{MARK_FIELD, Step};
 
 /// The longest message of a condition that Kubernetes takes is 32 KiB; people read less.
 const MESSAGE_LIMIT: usize = 2048;
+
+/// What is said beside of a pool that is at its quota.
+pub const AT_QUOTA: &str = "the pool is at its quota, so Ceph stops all writes to it (flag full_quota): raise spec.quota \
+    or delete data";
 
 /// The conditions of a standing: abnormal ones only while they are True.
 pub(super) fn conditions(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Vec<NewCondition> {
@@ -94,12 +98,7 @@ pub(super) fn conditions(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Vec<NewCo
                 NewCondition::new(DeletionBlocked, True, *reason, message),
             ]
         }
-        Standing::Deleting => both(
-            False,
-            Reconciling,
-            Reason::Deleting,
-            "the object is deleted, and its pool is being removed or let go",
-        ),
+        Standing::Deleting => both(False, Reconciling, Reason::Deleting, deleting(inputs)),
     }
 }
 
@@ -108,7 +107,11 @@ fn in_sync(inputs: &Inputs<'_>, note: Option<&str>) -> NewCondition {
         Some((pool, _)) => format!("pool {} is as declared", pool.name),
         None => "the pool is as declared".to_owned(),
     };
-    if let Some(note) = note {
+    let full = inputs
+        .seen
+        .as_ref()
+        .is_some_and(|(pool, _)| pool.has_flag("full_quota"));
+    for note in full.then_some(AT_QUOTA).into_iter().chain(note) {
         message = format!("{message}; {note}");
     }
     NewCondition::new(
@@ -117,6 +120,20 @@ fn in_sync(inputs: &Inputs<'_>, note: Option<&str>) -> NewCondition {
         Reason::Reconciled,
         shortened(&message),
     )
+}
+
+/// What becomes of the pool of a deleted object.
+fn deleting(inputs: &Inputs<'_>) -> &'static str {
+    let record = inputs.record;
+    if record.is_some_and(|record| record.unpublished) {
+        "the object is deleted, and its unfinished pool, which is empty, is being removed"
+    } else if inputs.object.spec.deletion_policy == DeletionPolicy::Delete {
+        "the object is deleted, and its pool is being removed (deletionPolicy: Delete)"
+    } else if record.is_some_and(|record| record.removal.is_some()) {
+        "the object is deleted, and its pool, whose removal had begun, is given its name back (deletionPolicy: Retain)"
+    } else {
+        "the object is deleted, and its pool is let go: it stays in Ceph (deletionPolicy: Retain)"
+    }
 }
 
 fn working(inputs: &Inputs<'_>) -> String {
@@ -206,9 +223,10 @@ fn rejections_text(rejections: &[Rejection]) -> (Reason, String) {
                 first.command.prefix()
             ),
         ),
-        Verdict::Limit => (
-            Reason::LimitReached,
-            "ask for less, raise the limit, or add OSDs".to_owned(),
+        Verdict::Limit => (Reason::LimitReached, more_room(first)),
+        Verdict::Guarded if first.text.contains("size as 1 is disabled") => (
+            Reason::Blocked,
+            "allow it with `ceph config set global mon_allow_pool_size_one true`, or choose 2 or more".to_owned(),
         ),
         Verdict::Guarded => (
             Reason::Blocked,
@@ -233,6 +251,21 @@ fn rejections_text(rejections: &[Rejection]) -> (Reason, String) {
         })
         .collect();
     (reason, format!("{}; {remedy}", texts.join("; ")))
+}
+
+/// What to do about a limit.
+fn more_room(rejection: &Rejection) -> String {
+    let field = match rejection.command {
+        MonCommand::PoolCreate(_) => "placementGroups.count or size",
+        _ => &rejection.field,
+    };
+    if rejection.text.contains("mon_max_pg_per_osd") {
+        format!(
+            "ask for less ({field}), raise the limit with `ceph config set global mon_max_pg_per_osd N`, or add OSDs"
+        )
+    } else {
+        format!("ask for less ({field}), raise the limit it names, or add OSDs")
+    }
 }
 
 /// What differs, for a person.

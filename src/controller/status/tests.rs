@@ -56,6 +56,7 @@ fn inputs(object: &CephPool, standing: Standing) -> Inputs<'_> {
         seen: None,
         refresh_observed: false,
         corrected: None,
+        cancel_lifted: false,
         now: at(0),
     }
 }

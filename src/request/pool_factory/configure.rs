@@ -191,7 +191,11 @@ pub(super) fn unsafe_wishes(
         ask(
             &settings::SIZE,
             &single_copy(),
-            "a pool of size 1 loses data with the first disk that fails, so it is not made; choose 2 or more",
+            if pool.is_some_and(|pool| !pool.name.is_private()) {
+                "a pool of size 1 loses data with the first disk that fails, so size is not set to 1; choose 2 or more"
+            } else {
+                "a pool of size 1 loses data with the first disk that fails, so it is not made; choose 2 or more"
+            },
         );
     }
     // Of a pool that is to be made without a size, Ceph's default of 3 is assumed.

@@ -3,7 +3,8 @@
 use kube::ResourceExt;
 use poolwright::api::v1alpha1::{ANNOTATION_CANCEL, ANNOTATION_RECONCILE_REQUESTED_AT, Outcome};
 
-use super::support::{Case, Own, World, holds, rounds};
+use super::steps::remove;
+use super::support::{Case, Ceph, Own, World, condition, holds, rounds};
 
 const SPEC: &str = "{replicated: {size: 2}, minSize: 2, placementGroups: {autoscale: Disabled, count: 1}, \
     quota: {maxObjects: 100}, applications: [{name: rbd}]}";
@@ -100,4 +101,81 @@ async fn a_creation() {
         holds(pool["quota_max_objects"] == 200, &pool["quota_max_objects"])
     })
     .await;
+}
+
+/// The OSDs of a cluster, frozen until this is dropped.
+struct Frozen(Vec<String>);
+
+impl Frozen {
+    fn osds(ceph: &Ceph) -> Self {
+        let files = std::fs::read_dir(ceph.dir().join("run")).expect("the folder of pids");
+        let paths = files.map(|file| file.expect("a file").path());
+        let osds = paths.filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("osd.") && name.ends_with(".pid")
+        });
+        let pids = osds.map(|path| std::fs::read_to_string(path).expect("a pid"));
+        let frozen = Self(pids.map(|pid| pid.trim().to_owned()).collect());
+        assert!(!frozen.0.is_empty() && frozen.signal("-STOP"));
+        frozen
+    }
+
+    fn signal(&self, signal: &str) -> bool {
+        let done = std::process::Command::new("kill")
+            .arg(signal)
+            .args(&self.0)
+            .status();
+        done.is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.signal("-CONT");
+    }
+}
+
+/// A creation of which everything was sent, and that waits for its placement groups, is not stopped by a cancel: what
+/// differs later is corrected, and that the pool is gone is told, also by the next process.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_last_command() {
+    let world = World::own(Own::default()).await;
+    let case = Case::new(world, "late").await;
+    let frozen = Frozen::osds(case.cluster());
+    case.apply("a", SPEC).await;
+    case.until("a", "waits for its placement groups", |pool| {
+        condition(pool, "Ready").is_some_and(|(_, _, words)| words.contains("placement groups"))
+    })
+    .await;
+    let request = case.requests("a").await[0].name_any();
+    cancel(&case, &request).await;
+    case.wait_for(
+        "the end of the request",
+        super::support::LIMIT,
+        async || {
+            let found = case.requests("a").await;
+            let outcome = found[0].status.as_ref().and_then(|status| status.outcome);
+            holds(outcome == Some(Outcome::Cancelled), &outcome)
+        },
+    )
+    .await;
+    drop(frozen);
+    case.ready("a").await;
+
+    case.world.kill_controller();
+    case.world.start_controller().await;
+    case.set("a", "min_size", "1").await;
+    case.wait_for("the correction", super::support::LIMIT, async || {
+        let pool = case.ceph_pool("a").await.ok_or("no pool")?;
+        holds(pool["min_size"] == 2, &pool["min_size"])
+    })
+    .await;
+    case.ready("a").await;
+
+    case.hand(&remove(&case.pool_name("a"))).await;
+    let message = case.stalled("a", "PoolMissing").await;
+    case.world.kill_controller();
+    case.world.start_controller().await;
+    case.looked("a").await;
+    assert_eq!(case.stalled("a", "PoolMissing").await, message);
 }

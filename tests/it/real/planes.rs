@@ -121,9 +121,18 @@ async fn a_copied_control_plane() {
     assert_eq!(here.its_pool("a").await, before);
     there.as_told(&message).await;
     there.ready("a").await;
+    // Taking it over is a new claim: neither the first one, nor the one that somebody wrote into an annotation.
+    let theirs = annotation(&there.object("a").await);
+    let claim = theirs.rsplit_once('/').expect("a claim").1;
+    assert!(
+        ![&identity, &wrong]
+            .iter()
+            .any(|known| known.ends_with(claim)),
+        "{theirs}"
+    );
     let message = here.stalled("a", "OwnedByAnother").await;
     assert!(
-        message.contains("under another claim (00000000)"),
+        message.contains(&format!("under another claim ({claim})")),
         "{message}"
     );
     let sent = here.sent_by("poolwright-main").await.len();
@@ -137,7 +146,12 @@ async fn a_copied_control_plane() {
     here.as_told(&message).await;
     here.ready("a").await;
     there.stalled("a", "OwnedByAnother").await;
-    assert_eq!(marks(&here.its_pool("a").await), marks(&before));
+    let mark = marks(&here.its_pool("a").await).0.expect("a mark");
+    let mine = annotation(&here.object("a").await);
+    assert!(
+        mine.ends_with(mark.split('/').nth(1).expect("a claim")),
+        "{mine}, {mark}"
+    );
 }
 
 /// The kind itself is deleted, with all objects, and made again: the pools stay, and each object that is applied again

@@ -185,7 +185,7 @@ async fn wrong_settings() {
         ),
         (
             explicit("does-not-exist.invalid", "admin", &cluster.key()),
-            "does not resolve",
+            "an address of a monitor does not resolve (does-not-exist.invalid)",
         ),
         (explicit(" ", "admin", &cluster.key()), "no address"),
         (with_option("no_such_option", "1"), "no_such_option"),

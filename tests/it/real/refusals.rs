@@ -2,11 +2,15 @@
 
 mod grants;
 
+use std::time::Duration;
+
 use poolwright::ceph::command::MonCommand;
 use poolwright::ceph::types::PoolName;
 use serde_json::{Value, json};
 
-use super::steps::{PLAIN, RECONCILE, enable, has_flag, own_connection, pending, status, tag};
+use super::steps::{
+    PLAIN, RECONCILE, enable, gone, has_flag, own_connection, pending, status, tag,
+};
 use super::support::{Case, LIMIT, holds};
 
 /// Deliverable 2: a field that a later release keeps is refused by its name, and is never silently ignored.
@@ -54,7 +58,10 @@ async fn what_ceph_refuses() {
     );
     assert!(message.contains("(code -34)"), "{message}");
     assert!(
-        message.ends_with("ask for less, raise the limit, or add OSDs"),
+        message.ends_with(
+            "; ask for less (placementGroups.count or size), raise the limit with `ceph config set global \
+             mon_max_pg_per_osd N`, or add OSDs"
+        ),
         "{message}"
     );
     let object = case.object("new").await;
@@ -88,6 +95,10 @@ async fn what_ceph_refuses() {
             .is_some_and(|error| error.contains(words)),
         "{failed:?}"
     );
+
+    // Nothing of it can come late: the refusal was an answer.
+    case.begin_deletion("new").await;
+    gone(&case, "new", Duration::from_secs(15)).await;
 
     // Of several fields, one.
     case.apply("a", PLAIN).await;

@@ -97,7 +97,7 @@ async fn placement_groups_and_their_bounds() {
     assert_eq!(ready(&object).0, "True", "{:?}", ready(&object));
     assert_eq!(sent_values(&case, "pg_num").await, before);
     // A bound that excludes what it is moves it there, once.
-    case.apply("auto", &spec("autoscale: Enabled, count: 32, max: 8"))
+    case.apply("auto", &spec("autoscale: Enabled, max: 8"))
         .await;
     case.ready("auto").await;
     assert_eq!(numbers(&case.its_pool("auto").await), (8, 0, 8));

@@ -198,6 +198,12 @@ impl Case {
 
     /// The same of Ceph users whose names begin so.
     pub(crate) async fn sent_by(&self, user: &str) -> Vec<Value> {
+        self.sent_with(user, &format!("\"{}-", self.namespace))
+            .await
+    }
+
+    /// The same of those that have this text in them, whoever's pools they are for.
+    pub(crate) async fn sent_with(&self, user: &str, text_within: &str) -> Vec<Value> {
         // Removing what is not there changes nothing, and is logged.
         let marker = format!("{}-marker-{}", self.namespace, number());
         self.hand(&remove(&marker)).await;
@@ -214,11 +220,10 @@ impl Case {
                 }
             })
             .await;
-        let prefix = format!("\"{}-", self.namespace);
         let user = format!("entity='client.{user}");
         text.lines()
             .filter(|line| line.contains(&user) && line.ends_with("dispatch"))
-            .filter(|line| line.contains(&prefix))
+            .filter(|line| line.contains(text_within))
             .map(|line| {
                 let (from, to) = (
                     line.find('{').expect("a command"),

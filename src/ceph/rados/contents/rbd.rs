@@ -57,7 +57,9 @@ impl Look<'_> {
         let Some(mut io) = self.open_other(pool.id, name)? else {
             return Ok(Vec::new());
         };
-        let what = format!("the RBD namespaces of pool \"{name}\"");
+        let what = format!(
+            "pool \"{name}\" may hold RBD images whose data is in this pool; its list of RBD namespaces"
+        );
         let namespaces = self.keys(&io, &what, NAMESPACES, c"name_", pool.erasure)?;
         let mut images = self.images_of_pool(&mut io, b"", pool.id, name, pool.erasure)?;
         for (namespace, _) in namespaces.iter().flatten() {

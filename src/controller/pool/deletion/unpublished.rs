@@ -11,6 +11,7 @@ use super::{
 };
 use crate::api::conditions::Reason;
 use crate::api::v1alpha1::{CephPool, Operation, Verb};
+use crate::ceph::command::MonCommand;
 use crate::controller::pool::proceed::ended_badly;
 use crate::controller::pool::subject::{Look, Subject};
 use crate::controller::pools::PoolEntry;
@@ -77,7 +78,13 @@ pub(super) fn look(subject: &Subject<'_>, record: Record) -> Look {
         for request in &mut work.state().requests {
             request.succeed(view.epoch(), Timestamp::now());
         }
-        return absent(entry, work, record);
+        let refused = was_refused(work, &wish)
+            && pools
+                .collection
+                .locks
+                .unsettled(key, &view, Instant::now())
+                .is_none();
+        return absent(entry, work, record, refused);
     }
     let denied = work.state().rejections.iter().any(Rejection::denied);
     if let Some((why, wait)) = failed(entry, work) {
@@ -145,11 +152,19 @@ fn failed(entry: &PoolEntry, work: &PoolWork) -> Option<(String, Duration)> {
     None
 }
 
+/// Whether Ceph's last answer to the creation was that it makes no such pool.
+fn was_refused(work: &PoolWork, wish: &Wish) -> bool {
+    let private = wish.private_name();
+    work.state().rejections.iter().any(|rejection| {
+        matches!(&rejection.command, MonCommand::PoolCreate(create) if create.pool == private)
+    })
+}
+
 /// The private pool is not in the map: it was removed, or never made, or is still to be made by a command
-/// whose answer was lost.
-fn absent(entry: &PoolEntry, work: &PoolWork, record: Record) -> Look {
+/// whose answer was lost. One that was answered with a refusal is not waited for.
+fn absent(entry: &PoolEntry, work: &PoolWork, record: Record, refused: bool) -> Look {
     // Whether its answer came is not recorded, so it counts as lost while no pool was ever seen.
-    let unanswered = record.identity.is_none();
+    let unanswered = record.identity.is_none() && !refused;
     let since = *entry.side().deleting_since.get_or_insert_with(Instant::now);
     let removed = work.state().end == Some(RunEnd::InSync);
     if unanswered && !removed && since.elapsed() < LATE {

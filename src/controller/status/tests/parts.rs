@@ -457,3 +457,95 @@ fn asked_tokens() {
         Vec::<String>::new()
     );
 }
+
+/// That a request was cancelled stands in the status as long as the cancel holds: a later process goes by it.
+#[test]
+fn a_cancel_that_holds_no_more_is_taken_back() {
+    use crate::request::user_request::{CANCEL_LIFTED, CANCELLED};
+    let mut object = object(3);
+    object.status = Some(CephPoolStatus {
+        request: Some(PoolRequestStatus {
+            generation: 3,
+            error: Some(CANCELLED.into()),
+            ..PoolRequestStatus::default()
+        }),
+        ..CephPoolStatus::default()
+    });
+    let error = |object: &CephPool, cancel_lifted: bool| {
+        let status = compute(&Inputs {
+            cancel_lifted,
+            ..inputs(object, Standing::Paused)
+        });
+        status.request.and_then(|request| request.error)
+    };
+    assert_eq!(error(&object, false).as_deref(), Some(CANCELLED));
+    assert_eq!(error(&object, true).as_deref(), Some(CANCEL_LIFTED));
+    // Of an earlier generation it is history.
+    object.metadata.generation = Some(4);
+    assert_eq!(error(&object, true).as_deref(), Some(CANCELLED));
+}
+
+/// A pool at its quota is Ready, and says that nothing can be written to it; the cluster's own fullness is another thing.
+#[test]
+fn a_pool_at_its_quota_says_so() {
+    let mut pool = Scene::after(3).pool();
+    for (flags, said) in [
+        (&[][..], false),
+        (&["full"], false),
+        (&["full", "full_quota"], true),
+    ] {
+        pool.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let object = object(1);
+        let in_sync = Standing::InSync {
+            epoch: Epoch(9),
+            note: Some("beside".into()),
+        };
+        let status = compute(&Inputs {
+            seen: Some((&pool, "replicated_rule".into())),
+            ..inputs(&object, in_sync)
+        });
+        let ready = find(&status.conditions, ConditionType::Ready).expect("Ready");
+        assert_eq!(
+            (ready.status.as_str(), ready.reason.as_str()),
+            ("True", "Reconciled")
+        );
+        let message = if said {
+            "pool foopool is as declared; the pool is at its quota, so Ceph stops all writes to it (flag full_quota): \
+             raise spec.quota or delete data; beside"
+        } else {
+            "pool foopool is as declared; beside"
+        };
+        assert_eq!(ready.message, message, "{flags:?}");
+    }
+}
+
+/// What becomes of the pool is said, not left open.
+#[test]
+fn what_a_deletion_does() {
+    let says = |object: &CephPool, record: Record| {
+        let status = compute(&Inputs {
+            record: Some(&record),
+            ..inputs(object, Standing::Deleting)
+        });
+        let ready = find(&status.conditions, ConditionType::Ready).expect("Ready");
+        ready.message.clone()
+    };
+    let mut object = object(1);
+    let kept = says(&object, Record::default());
+    assert!(kept.contains("stays in Ceph"), "{kept}");
+    let given_back = Record {
+        removal: Some("ab12".into()),
+        ..Record::default()
+    };
+    let back = says(&object, given_back);
+    assert!(back.contains("given its name back"), "{back}");
+    let unfinished = Record {
+        unpublished: true,
+        ..Record::default()
+    };
+    let unfinished = says(&object, unfinished);
+    assert!(unfinished.contains("unfinished pool"), "{unfinished}");
+    object.spec.deletion_policy = crate::api::v1alpha1::DeletionPolicy::Delete;
+    let removed = says(&object, Record::default());
+    assert!(removed.contains("is being removed"), "{removed}");
+}
