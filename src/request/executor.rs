@@ -21,7 +21,7 @@ use self::sending::send;
 use super::guard;
 use super::journal::{Entry, Journal, JournalError};
 use super::locks::NameLocks;
-use super::moves::Moves;
+use super::moves::{Moves, Turn};
 use super::preview::MAX_ROUNDS;
 use super::round::Round;
 use super::work::{PoolKey, PoolWork, RunEnd};
@@ -122,15 +122,11 @@ async fn rounds(
                  still be executed"
             )));
         }
-        let turn_taken = access
-            .moves
-            .take(access.client.fsid(), key, &round, Instant::now());
-        let _turn = match turn_taken {
+        let _turn = match access.take_turn(key, &round) {
             Ok(turn) => turn,
-            Err(busy) => {
+            Err(later) => {
                 before.put_back(work);
-                tracing::info!(%busy, "another pool's turn");
-                return Err(RunEnd::Later(busy.to_string()));
+                return Err(later);
             }
         };
         // Creates are throttled by what they do to the monitor, before anything is written down.
@@ -208,6 +204,16 @@ async fn turn(access: &Access, round: &Round) -> Option<CreatePermit> {
 }
 
 impl Access {
+    /// Takes the round's turn among those of other pools.
+    fn take_turn(&self, key: &PoolKey, round: &Round) -> Result<Turn, RunEnd> {
+        let fsid = self.client.fsid();
+        let turn = self.moves.take(fsid, key, round, Instant::now());
+        turn.map_err(|busy| {
+            tracing::info!(%busy, "another pool's turn");
+            RunEnd::Later(busy.to_string())
+        })
+    }
+
     /// The newest view that may be acted on. While the map of a new epoch is being read there is none for
     /// a moment, which is waited for.
     async fn view(&self) -> Result<Arc<ClusterView>, RunEnd> {

@@ -167,16 +167,7 @@ pub fn check(
                 root,
                 bucket_type,
                 class,
-            } => {
-                let made = MadeRule {
-                    failure_domain: bucket_type.clone(),
-                    root: root.clone(),
-                    device_class: class.clone(),
-                };
-                if made.name() != *rule {
-                    return Err(Objection::NotMade(rule.clone()));
-                }
-            }
+            } => says_its_name(rule, root, bucket_type, class.as_deref())?,
             MonCommand::RuleRemove { rule } => unused(rule, view)?,
             MonCommand::OsdStat
             | MonCommand::OsdGetMap { .. }
@@ -213,6 +204,25 @@ fn made_here(name: &str) -> Result<(), Objection> {
         Ok(())
     } else {
         Err(Objection::NotMade(name.to_owned()))
+    }
+}
+
+/// A rule is made under the name that says what is in it.
+fn says_its_name(
+    rule: &str,
+    root: &str,
+    bucket_type: &str,
+    class: Option<&str>,
+) -> Result<(), Objection> {
+    let made = MadeRule {
+        failure_domain: bucket_type.to_owned(),
+        root: root.to_owned(),
+        device_class: class.map(str::to_owned),
+    };
+    if made.name() == rule {
+        Ok(())
+    } else {
+        Err(Objection::NotMade(rule.to_owned()))
     }
 }
 

@@ -31,7 +31,9 @@ impl Pending<'_> {
         let taken = |number: &i64| {
             self.crush().rules.contains_key(number) || self.changes.rules.contains_key(number)
         };
-        let number = (0..).find(|number| !taken(number)).unwrap_or_default();
+        let number = (0..=i64::MAX)
+            .find(|number| !taken(number))
+            .unwrap_or_default();
         self.changes.rules.insert(number, rule);
         Ok(Accepted::Proposed(String::new()))
     }

@@ -65,16 +65,16 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
         // There the monitors set size, min_size and rule, so they are neither fought nor a difference.
         note = placement::stretched(wish);
     } else {
-        for (setting, value, reason) in sizes(wish, pool).into_iter() {
+        if let Some((setting, value, reason)) = sizes(wish, pool) {
             if let Some(refusal) = placement::too_large(pool, view, setting, &value) {
                 refusals.push(refusal);
-                continue;
+            } else {
+                let step = Step {
+                    token: confirmed(wish, setting, &value, identity.as_ref()),
+                    ..set(pool, setting, &value, reason)
+                };
+                wanted.push((setting, step));
             }
-            let step = Step {
-                token: confirmed(wish, setting, &value, identity.as_ref()),
-                ..set(pool, setting, &value, reason)
-            };
-            wanted.push((setting, step));
         }
         let change = placement::change(wish, pool, view, identity.as_ref());
         wanted.extend(change.step.map(|step| (&settings::CRUSH_RULE, step)));

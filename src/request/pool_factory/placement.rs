@@ -229,7 +229,7 @@ fn alone(pool: &Pool, view: &ClusterView) -> Result<(), Refusal> {
             Some(CRUSH_RULE.field),
             format!(
                 "data of pool {} is being moved to other OSDs, and that of one pool at a time is enough; wait until \
-                 that has ended, and it goes on by itself",
+                 that has ended, and it goes on by itself (`ceph pg ls remapped` shows what is left)",
                 other.name
             ),
         )),

@@ -251,6 +251,9 @@ fn another_rule() {
     });
     let answer = next(&wish, &busy.cluster.view());
     write!(text, "# another moves\n{}", show_refusals(&answer.refusals)).unwrap();
+    // One that has no place for its copies never arrives, and is not waited for.
+    busy.cluster.edit_pool("theirs", |pool| pool.size = 9);
+    assert!(next(&wish, &busy.cluster.view()).refusals.is_empty());
     insta::assert_snapshot!(text);
 
     // Step by step, through the guard.
