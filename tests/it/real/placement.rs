@@ -14,7 +14,7 @@ use poolwright::request::placement::capacity::{Verdict, judge};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::steps::{create_of, status, token_in};
+use super::steps::{create_of, remove, status, token_in};
 use super::support::{CAPS, Case, Ceph, LIMIT, World, condition, rounds, run};
 
 /// Four OSDs on one host, one of them of class ssd.
@@ -123,6 +123,8 @@ async fn one_host(case: &Case) {
 
 /// A rule that was made here goes with the last of the pools it was made for, and no other rule does.
 async fn removed(case: &Case) {
+    // What has no OSDs cannot be looked into, and might say that the others are in use.
+    case.hand(&remove(&case.pool_name("naive"))).await;
     // The pools are proven empty first.
     let user = format!("client.poolwright-{}", case.connection());
     case.ceph(&["auth", "caps", &user, "mon", CAPS, "osd", "allow r"])
