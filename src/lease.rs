@@ -18,7 +18,7 @@ pub mod candidate;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -58,7 +58,7 @@ pub struct Leadership(Arc<Inner>);
 struct Inner {
     /// The name in the lease; none where there is no election.
     identity: Option<String>,
-    started: Instant,
+    started: Moment,
     /// Microseconds after the start; 0 when the lease is not ours.
     held_until: AtomicU64,
     gained: CancellationToken,
@@ -85,7 +85,7 @@ impl Leadership {
     fn new(identity: Option<String>) -> Self {
         Self(Arc::new(Inner {
             identity,
-            started: Instant::now(),
+            started: clock(),
             held_until: AtomicU64::new(0),
             gained: CancellationToken::new(),
         }))
@@ -109,7 +109,7 @@ impl Leadership {
     }
 
     fn now(&self) -> Moment {
-        self.0.started.elapsed()
+        clock().saturating_sub(self.0.started)
     }
 
     fn hold(&self, until: Moment) {
@@ -166,6 +166,16 @@ impl Leadership {
         self.give_up();
         ended.map_err(|loss| Lost { namespace, loss })
     }
+}
+
+/// The clock that goes on while the machine sleeps: a lease runs out meanwhile, and what wakes up must know. (That of
+/// [`std::time::Instant`] stands still then.)
+fn clock() -> Moment {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(
+        u64::try_from(now.tv_sec).unwrap_or_default(),
+        u32::try_from(now.tv_nsec).unwrap_or_default(),
+    )
 }
 
 /// The loop around the decisions.

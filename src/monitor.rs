@@ -256,6 +256,11 @@ impl ClusterMonitor {
         usable
     }
 
+    /// The newest epoch that a monitor has told, of which there may be no view yet.
+    pub fn newest_epoch(&self) -> Option<Epoch> {
+        self.0.state().latest()
+    }
+
     /// Waits for a view at or past an epoch, at most `deadline`, and hurries the polls meanwhile.
     pub async fn await_epoch(
         &self,

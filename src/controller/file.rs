@@ -186,6 +186,15 @@ impl PoolFile {
         (present != annotation || has != finalizer).then(|| json!({"metadata": metadata}))
     }
 
+    /// Asks the API server whether the object is still what it is taken for, where nothing had to be written.
+    ///
+    /// # Errors
+    ///
+    /// As [`PoolFile::write_status`].
+    pub async fn confirm(&mut self) -> Result<(), WriteError> {
+        self.reread().await
+    }
+
     /// After a conflict: the same object, moved only in what does not matter here, may be written again.
     async fn reread(&mut self) -> Result<(), WriteError> {
         let fresh = match self.api.get_opt(&self.newest.name_any()).await {

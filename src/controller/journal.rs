@@ -110,12 +110,13 @@ impl PoolJournal {
         self.may(&session, &entry).map_err(JournalError::Refused)?;
         self.owner_is_gone(&entry).await?;
         let wanted = &entry.wish.record;
-        file.write_metadata(
-            record::kept_annotation(wanted, &object).as_deref(),
-            wanted.unpublished || wanted.removal.is_some() || removes_pool(&object),
-        )
-        .await
-        .map_err(|error| unwritten(&error))?;
+        let mut written = file
+            .write_metadata(
+                record::kept_annotation(wanted, &object).as_deref(),
+                wanted.unpublished || wanted.removal.is_some() || removes_pool(&object),
+            )
+            .await
+            .map_err(|error| unwritten(&error))?;
         let status = status::compute(&Inputs {
             object: file.object(),
             standing: match status::blocked(file.object()) {
@@ -139,9 +140,14 @@ impl PoolJournal {
             cancel_lifted: false,
             now: Timestamp::now(),
         });
-        file.write_status(status)
+        written |= file
+            .write_status(status)
             .await
             .map_err(|error| unwritten(&error))?;
+        if !written && entry.round.is_grave() {
+            // A round that was written down before and not sent: whether it still shall be, only a write would have told.
+            file.confirm().await.map_err(|error| unwritten(&error))?;
+        }
         let object = Arc::clone(file.object());
         drop(file);
         // The ID stands in the status by now; the history beside it comes second.

@@ -6,10 +6,12 @@
 //! * [`permit`]: whether that may be done: grants, older claims, cancels
 //! * [`proceed`]: begins runs, and knows when not to
 //! * [`deletion`]: the same for an object that is deleted
+//! * [`invalid`]: what is said of an object that cannot be read
 //! * [`tickets`]: which requests there are for it
 //! * this file: the order of the writes
 
 mod deletion;
+mod invalid;
 mod look;
 mod permit;
 mod prepare;
@@ -80,6 +82,7 @@ pub async fn reconcile(object: Arc<GuardedPool>, pools: Arc<Pools>) -> Result<Ac
         Err(invalid) => {
             // The schema keeps such objects out; one from an older schema is left alone until it changes.
             tracing::warn!(pool = object.name_any(), error = %invalid.error, "cannot read the CephPool");
+            invalid::tell(&pools, &object, &invalid.error.to_string()).await;
             return Ok(Action::await_change());
         }
     };
@@ -247,11 +250,21 @@ async fn write(subject: &Subject<'_>, look: Look) -> Result<Action, Error> {
     let before = file.object().status.clone();
     file.write_status(status.clone()).await?;
     remember(entry, object, &look, before.as_ref(), &status);
-    work.state().requests.retain(|request| {
-        !ended
-            .iter()
-            .any(|ended| ended.id == request.id && request.is_complete())
-    });
+    {
+        let mut state = work.state();
+        state.requests.retain(|request| {
+            !ended
+                .iter()
+                .any(|ended| ended.id == request.id && request.is_complete())
+        });
+        // Of the others nobody asks again whether their records are there.
+        let correction = entry.side().correction.as_ref().map(|last| last.id.clone());
+        entry.side().recorded.retain(|id| {
+            state.requests.iter().any(|request| request.id == *id)
+                || status.request_id.as_ref() == Some(id)
+                || correction.as_ref() == Some(id)
+        });
+    }
     if let Some((annotation, finalizer)) = metadata {
         file.write_metadata(annotation.as_deref(), finalizer)
             .await?;

@@ -115,6 +115,17 @@ pub struct Side {
     pub told: Option<String>,
 }
 
+/// The pool that is there for an object.
+#[derive(Clone, Copy, Debug)]
+pub struct FoundPool<'a> {
+    /// It, in the view that the plan was made from.
+    pub pool: Option<&'a Pool>,
+    /// Whether it is this object's already, and not to be adopted.
+    pub ours: bool,
+    /// The fields that were applied to it.
+    pub applied: &'a BTreeSet<String>,
+}
+
 /// What a person can change about a removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemovalTry {
@@ -302,7 +313,7 @@ impl Pools {
     }
 
     /// Whether the connection's owner lets a pool be as its object says: parameters, rules, classes, and sums over a
-    /// grant. `present` is the pool where it is this object's already.
+    /// grant. What is there already is not asked for again.
     ///
     /// Of the objects that have no pool yet the older ones come first.
     pub fn granted_contents(
@@ -311,7 +322,7 @@ impl Pools {
         object: &CephPool,
         pool: &PoolName,
         verb: Verb,
-        present: Option<&Pool>,
+        found: FoundPool<'_>,
     ) -> Result<(), Refusal> {
         let namespace = object.namespace().unwrap_or_default();
         let labels = self.labels(&namespace);
@@ -321,8 +332,12 @@ impl Pools {
             pool: pool.as_str(),
             verb,
             spec: &object.spec,
-            before: present.map(Usage::of_pool).unwrap_or_default(),
-            after: Usage::of_spec(&object.spec, present),
+            before: found
+                .pool
+                .filter(|_| found.ours)
+                .map(Usage::of_pool)
+                .unwrap_or_default(),
+            after: Usage::of_spec(&object.spec, found.pool, found.applied),
         };
         contents::permits(&session.spec, &asked, || self.others(session, object))
             .map_err(|denied| Refusal::new(Reason::NotGranted, None, denied.to_string()))

@@ -191,6 +191,11 @@ impl State {
         self.on_epoch(epoch, sent, now);
     }
 
+    /// The newest answer of a monitor.
+    pub(super) fn latest(&self) -> Option<Epoch> {
+        self.latest
+    }
+
     /// Somebody asked for a view: the map is worth a read.
     pub(super) fn ask(&mut self) {
         self.asked = true;

@@ -35,6 +35,8 @@ use crate::monitor::{ClusterMonitor, NotUsable};
 const VIEW_AGE: Duration = Duration::from_secs(5);
 /// How long a run that may not go on waits before it ends, so that it does not begin again at once.
 const MOVED_PAUSE: Duration = Duration::from_millis(200);
+/// How long a run waits for the map of an epoch that a monitor has told of.
+const NEWEST_LIMIT: Duration = Duration::from_secs(30);
 /// How often a view that is being read is looked for.
 const VIEW_LOOK: Duration = Duration::from_millis(10);
 
@@ -159,7 +161,7 @@ async fn rounds(
             looked = None;
             continue;
         }
-        let view = access.view().await?;
+        let view = access.newest_view().await?;
         let pool = next.found.as_ref().map(|found| found.identity.id);
         let proof = Looked::proof(looked.as_ref());
         match guard::check(&round, &wish, &view, pool, proof) {
@@ -178,6 +180,7 @@ async fn rounds(
         let started = Instant::now();
         let sent = send(key, work, access, &round, &next, &view).await;
         journal.after_round(started.elapsed());
+        before.forget_refused(work);
         let after = sent?;
         if access.aim == Aim::Remove && gives_back(&round, &wish) {
             given_back(work, &wish, &after);
@@ -187,7 +190,7 @@ async fn rounds(
     // The cap is only an end when something is left.
     let view = access.view().await?;
     let (_, next) = plan(work, access, &view, Looked::proof(looked.as_ref()))?;
-    if without_rejected(work, next.round).is_empty() {
+    if next.unproven.is_none() && without_rejected(work, next.round).is_empty() {
         Ok(ended(work, access.aim, next.refusals))
     } else {
         Ok(RunEnd::NotConverging)
@@ -230,6 +233,18 @@ impl Access {
                 Err(why) => return Err(away(&why)),
             }
         }
+    }
+}
+
+impl Access {
+    /// A view of the newest epoch that is known of at this moment: what is sent next is held against what the cluster is
+    /// known to have become, not against what it was some seconds ago. One that moves on meanwhile is not waited for.
+    async fn newest_view(&self) -> Result<Arc<ClusterView>, RunEnd> {
+        if let Some(epoch) = self.monitor.newest_epoch() {
+            let reached = self.monitor.await_epoch(epoch, NEWEST_LIMIT).await;
+            reached.map_err(|why| away(&why))?;
+        }
+        self.view().await
     }
 }
 

@@ -105,6 +105,9 @@ pub fn check(
     for step in &round.steps {
         match &step.command {
             MonCommand::PoolCreate(create) => {
+                if create.size == Some(1) && step.token.is_none() {
+                    return Err(Objection::Unconfirmed(create.pool.clone()));
+                }
                 if create.pool != private || view.pool_named(&create.pool).is_some() {
                     return Err(Objection::CreatesElsewhere(create.pool.clone()));
                 }

@@ -195,7 +195,7 @@ fn create(wish: &Wish, view: &ClusterView) -> Next {
                         .map_or_else(String::new, |doubt| format!(". {doubt}"))
                 ),
                 last: false,
-                token: None,
+                token: configure::confirmed_wishes(wish).into_iter().next(),
             }],
         },
         confirmed: locate::made_again(wish)

@@ -43,6 +43,18 @@ impl Round {
         self.steps.iter().map(|step| step.field.as_str()).collect()
     }
 
+    /// Whether it takes a name away or a pool, or does what a person had to confirm: what people say up to the last moment
+    /// has to be heard.
+    pub fn is_grave(&self) -> bool {
+        self.steps.iter().any(|step| {
+            step.token.is_some()
+                || matches!(
+                    step.command,
+                    MonCommand::PoolRename { .. } | MonCommand::PoolRemove { .. }
+                )
+        })
+    }
+
     /// Whether it creates a pool.
     pub fn creates(&self) -> bool {
         self.steps

@@ -96,12 +96,12 @@ impl State {
         }
     }
 
-    /// The IDs of the requests whose commands are not done.
+    /// The IDs of the requests whose commands are not done; of one that only waits for placement groups they are.
     pub fn open_requests(&self) -> BTreeSet<String> {
         let open = self
             .requests
             .iter()
-            .filter(|request| !request.is_complete());
+            .filter(|request| !request.is_complete() && !request.following);
         open.map(|request| request.id.clone()).collect()
     }
 
@@ -255,5 +255,14 @@ mod tests {
         assert_eq!(state.requests[0].error.as_deref(), Some(CANCELLED_LATE));
         assert_eq!(state.cancelled, None);
         assert!(!state.heed_cancels(3, false, now), "what differs later");
+    }
+
+    /// The token of a request whose commands are all sent is used, though its placement groups still follow.
+    #[test]
+    fn a_token_is_used_with_the_last_command() {
+        let mut state = asked(3);
+        assert_eq!(state.open_requests(), BTreeSet::from(["id".to_owned()]));
+        state.requests[0].following = true;
+        assert_eq!(state.open_requests(), BTreeSet::new());
     }
 }

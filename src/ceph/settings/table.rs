@@ -403,7 +403,7 @@ static SCRUB_PRIORITY: Setting = option(
     "parameters[scrub_priority]",
     "scrub_priority",
     Kind::Integer {
-        least: 0,
+        least: 1,
         most: 255,
     },
     "Priority of scrubs in the OSDs' queues.",
@@ -420,7 +420,7 @@ static RECOVERY_PRIORITY: Setting = option(
 static RECOVERY_OP_PRIORITY: Setting = option(
     "parameters[recovery_op_priority]",
     "recovery_op_priority",
-    Kind::Integer { least: 0, most: 63 },
+    Kind::Integer { least: 1, most: 63 },
     "Priority of recovery in the OSDs' queues; clients have 63.",
 );
 static READ_RATIO: Setting = Setting {
@@ -430,7 +430,7 @@ static READ_RATIO: Setting = Setting {
         "parameters[read_ratio]",
         "read_ratio",
         Kind::Integer {
-            least: 0,
+            least: 1,
             most: 100,
         },
         "Percentage of reads among the pool's operations, by which the balancer places primaries.",
@@ -442,7 +442,7 @@ static PCT_UPDATE_DELAY: Setting = Setting {
         "parameters[pct_update_delay]",
         "pct_update_delay",
         Kind::Integer {
-            least: 0,
+            least: 1,
             most: 3600,
         },
         "Seconds after which an idle placement group tells its OSDs what has been committed.",

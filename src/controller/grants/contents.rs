@@ -1,6 +1,6 @@
 //! What a grant lets a pool hold: parameters, CRUSH rules, device classes, and sums over all its pools. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use super::{NotGranted, covers_name, covers_namespace, list};
@@ -65,9 +65,14 @@ impl Usage {
         }
     }
 
-    /// What a pool will take that is made as a spec says, or made so from what is there.
+    /// What a pool will take that is made as a spec says, or made so from what is there. `applied` are the fields that
+    /// were applied to that: one that has left the manifest is taken off.
     #[must_use]
-    pub fn of_spec(spec: &CephPoolSpec, present: Option<&Pool>) -> Self {
+    pub fn of_spec(
+        spec: &CephPoolSpec,
+        present: Option<&Pool>,
+        applied: &BTreeSet<String>,
+    ) -> Self {
         let groups = spec.placement_groups.as_ref();
         let number = |read: fn(&crate::api::v1alpha1::PlacementGroupsSpec) -> Option<i32>| {
             groups.and_then(read).map(i64::from)
@@ -88,6 +93,7 @@ impl Usage {
         let quota = spec.quota.as_ref();
         let quota_bytes = match quota.and_then(|quota| quota.max_bytes.as_ref()) {
             Some(bytes) => bytes.bytes(),
+            None if applied.contains(settings::QUOTA_BYTES.field) => None,
             None => present.map(|pool| pool.quota_max_bytes),
         };
         Self {
@@ -100,7 +106,7 @@ impl Usage {
     /// What another object takes, as far as its own words and its status tell.
     #[must_use]
     pub fn of_object(object: &CephPool) -> Self {
-        let wished = Self::of_spec(&object.spec, None);
+        let wished = Self::of_spec(&object.spec, None, &BTreeSet::new());
         let observed = object
             .status
             .as_ref()

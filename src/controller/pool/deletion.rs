@@ -153,7 +153,10 @@ enum NotReached {
 }
 
 /// The cluster, if it may be changed now.
-fn reach(subject: &Subject<'_>) -> Result<(Arc<Session>, Arc<ClusterView>), NotReached> {
+fn reach(
+    subject: &Subject<'_>,
+    record: &Record,
+) -> Result<(Arc<Session>, Arc<ClusterView>), NotReached> {
     let pools = subject.pools;
     let connection = &subject.object.spec.connection_ref.name;
     let because = |reason, message: &str| NotReached::Because(Refusal::new(reason, None, message));
@@ -176,6 +179,15 @@ fn reach(subject: &Subject<'_>) -> Result<(Arc<Session>, Arc<ClusterView>), NotR
     if subject.object.spec.management == Management::Observe {
         let words = "the object's management is Observe";
         return Err(because(Reason::ObserveOnly, words));
+    }
+    if let Some(pool) = record.identity.as_ref()
+        && pool.fsid != session.fsid
+    {
+        let words = format!(
+            "the pool is in cluster {}, and the connection {connection} reaches cluster {}; correct the connection",
+            pool.fsid, session.fsid
+        );
+        return Err(because(Reason::FsidMismatch, &words));
     }
     if !pools.knows_namespace(&subject.key.namespace) {
         // Its labels decide about grants, and are on their way.

@@ -97,10 +97,6 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
         wish,
     } = prepared;
     let now = Timestamp::now();
-    if new_wish(entry, work, object, &wish) {
-        subject.pools.registry.renew(&session.name);
-    }
-    new_client(entry, work, session.incarnation);
     let plan = plan(factory(ObjectType::Pool), &wish, &view);
     let pool = plan
         .now
@@ -108,6 +104,15 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
         .as_ref()
         .and_then(|found| view.pool(found.identity.id))
         .cloned();
+    // A run under way takes the newest wish with its next round: it gets none that is not permitted.
+    let only_looks = is_paused(object) || wish.observe;
+    let denied = (!only_looks)
+        .then(|| may(subject, &session, &wish, &plan, pool.as_deref()).err())
+        .flatten();
+    if new_wish(entry, work, object, &wish, denied.is_none()) {
+        subject.pools.registry.renew(&session.name);
+    }
+    new_client(entry, work, session.incarnation);
     let resync = session.spec.resync_interval.value().unwrap_or(RESYNC);
     let resync = if plan.now.refusals.iter().any(passes) {
         resync.min(PASSING)
@@ -122,10 +127,10 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
         pool_name: Some(wish.pool.to_string()),
         ..Look::at(Standing::Working, spread(resync, key))
     };
-    if is_paused(object) || wish.observe {
+    if only_looks {
         return only_looked_at(object, &view, plan, base);
     }
-    if let Err(refusal) = may(subject, &session, &wish, &plan) {
+    if let Some(refusal) = denied {
         return not_granted(work, wish.generation, refusal, base);
     }
     let base = Look {
@@ -234,7 +239,13 @@ fn settled(work: &PoolWork, wish: &Wish, plan: &Plan, view: &ClusterView, base: 
 
 /// A new generation, or a person's wish for another look, forgets what stood in the way of the last one. Says
 /// whether a lack of permissions did, which only another client can be rid of.
-fn new_wish(entry: &PoolEntry, work: &PoolWork, object: &CephPool, wish: &Wish) -> bool {
+fn new_wish(
+    entry: &PoolEntry,
+    work: &PoolWork,
+    object: &CephPool,
+    wish: &Wish,
+    permitted: bool,
+) -> bool {
     let token = status::reconcile_token(object);
     let mut side = entry.side();
     let asked = token.is_some() && side.token != token;
@@ -260,7 +271,7 @@ fn new_wish(entry: &PoolEntry, work: &PoolWork, object: &CephPool, wish: &Wish) 
         side.retry_rejected = None;
         side.rejected_tries = 0;
     }
-    state.wish = Some(Arc::new(wish.clone()));
+    state.wish = permitted.then(|| Arc::new(wish.clone()));
     denied
 }
 

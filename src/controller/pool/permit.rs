@@ -8,7 +8,8 @@ use super::subject::{Look, Subject};
 use super::tickets;
 use crate::api::conditions::Reason;
 use crate::api::v1alpha1::Verb;
-use crate::controller::pools::names_to_grant;
+use crate::ceph::osd_map::Pool;
+use crate::controller::pools::{FoundPool, names_to_grant};
 use crate::controller::registry::Session;
 use crate::controller::status::Standing;
 use crate::request::preview::Plan;
@@ -76,12 +77,14 @@ fn alarms(plan: &Plan) -> impl Iterator<Item = &Refusal> {
     })
 }
 
-/// Whether a grant allows what the plan begins with, and no older object claims the pool.
+/// Whether a grant allows what the plan begins with, and no older object claims the pool. `pool` is the one that the plan
+/// found.
 pub(super) fn may(
     subject: &Subject<'_>,
     session: &Session,
     wish: &Wish,
     plan: &Plan,
+    pool: Option<&Pool>,
 ) -> Result<(), Refusal> {
     if plan.now.round.is_empty() {
         return Ok(());
@@ -93,17 +96,16 @@ pub(super) fn may(
             .pools
             .granted(session, &subject.key.namespace, name, plan.now.verb)?;
     }
-    let view = session.monitor.snapshot().view;
-    let own = found.filter(|found| !found.adopting).and_then(|found| {
-        let view = view.as_ref()?;
-        view.pool_named(&found.name)
-    });
     subject.pools.granted_contents(
         session,
         subject.object,
         &wish.pool,
         plan.now.verb,
-        own.map(|pool| &**pool),
+        FoundPool {
+            pool,
+            ours: found.is_some_and(|found| !found.adopting),
+            applied: &wish.record.applied,
+        },
     )?;
     // Once begun it is this object's, under the name it was begun for. Another name is another claim.
     let begun_for = wish.record.private_base.as_ref();

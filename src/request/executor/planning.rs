@@ -1,5 +1,6 @@
 //! What a run does next, and what it remembers of that.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -80,7 +81,12 @@ pub(super) fn plan(
         // Before a pool is ours, nothing of it was applied by us: not even what was meant for another one before.
         wish.record.applied.clear();
     } else if access.aim == Aim::Keep {
-        wish.record.applied.extend(wish.fields());
+        // What is not done was not applied: somebody else's value of it is not ours to take off later.
+        let not_done = not_done(&state, &next);
+        let fields = wish.fields().into_iter();
+        wish.record
+            .applied
+            .extend(fields.filter(|field| !not_done.contains(field)));
     }
     for step in &next.round.steps {
         match step.command {
@@ -96,6 +102,19 @@ pub(super) fn plan(
     }
     state.record = Some(wish.record.clone());
     Ok((Arc::new(wish), next))
+}
+
+/// The fields that are refused, here or by Ceph.
+fn not_done(state: &State, next: &Next) -> BTreeSet<String> {
+    let refused = next
+        .refusals
+        .iter()
+        .filter_map(|refusal| refusal.field.clone());
+    let rejected = state
+        .rejections
+        .iter()
+        .map(|rejection| rejection.field.clone());
+    refused.chain(rejected).collect()
 }
 
 /// What begins anew gets words never used before, so that neither a late command nor anybody with an older copy of the
@@ -184,6 +203,24 @@ impl Before {
         Self {
             record: state.record.clone(),
             requests: state.requests.clone(),
+        }
+    }
+
+    /// What Ceph refused and had not taken before was not applied: somebody else's value of it is not ours to take off.
+    pub(super) fn forget_refused(&self, work: &PoolWork) {
+        let had = |field: &str| {
+            let before = self.record.as_ref();
+            // What was about to be published may be so by now, whatever the reply says.
+            field == POOL_FIELD || before.is_some_and(|record| record.applied.contains(field))
+        };
+        let mut guard = work.state();
+        let State {
+            record, rejections, ..
+        } = &mut *guard;
+        if let Some(record) = record {
+            for rejection in rejections.iter().filter(|rejection| !had(&rejection.field)) {
+                record.applied.remove(&rejection.field);
+            }
         }
     }
 

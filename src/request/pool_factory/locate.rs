@@ -72,12 +72,18 @@ pub(super) fn locate<'view>(
     }
     if pool.name == wish.pool {
         Ok(Place::Published(pool))
-    } else if wish.record.unpublished {
+    } else if wish.record.unpublished && !was_published(wish, pool) {
         // Also when somebody gave it another name: it gets its real one when it is configured.
         Ok(Place::Private(pool))
     } else {
         Ok(Place::Elsewhere(pool))
     }
+}
+
+/// Whether a pool has the name that its creation was begun for: it was published, and the process was ended before that
+/// was written down.
+fn was_published(wish: &Wish, pool: &Pool) -> bool {
+    wish.record.private_base.as_ref() == Some(&pool.name)
 }
 
 /// Whether a pool has the private name that is recorded for this object.

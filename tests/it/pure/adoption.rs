@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use poolwright::api::v1alpha1::Verb;
 use poolwright::ceph::command::MonCommand;
 use poolwright::ceph::types::PoolName;
 use poolwright::request::guard;
@@ -250,6 +251,26 @@ fn renaming() {
     assert_eq!(bench.cluster.pool("barpool").map(|pool| pool.id), Some(id));
     assert!(bench.cluster.pool("foopool").is_none());
     assert!(!bench.record.unpublished);
+}
+
+/// A pool that got its real name, when the process ended before that was written down, is published: another name in the
+/// manifest by then is a rename, for which a grant has to allow that.
+#[test]
+fn renamed_before_its_publication_was_recorded() {
+    let mut bench = Bench::with(SMALLEST);
+    let id = bench.pool().id;
+    let record = Record {
+        unpublished: true,
+        private_base: Some(PoolName::new("foopool")),
+        ..bench.record.clone()
+    };
+    let wish = wish("{poolName: barpool, applications: [{name: rbd}]}", record);
+    let answer = next(&wish, &bench.cluster.view());
+    assert_eq!(answer.verb, Verb::Rename, "{answer:?}");
+    assert!(answer.found.as_ref().is_some_and(|found| found.published));
+    let lines = run(&mut bench, wish);
+    assert_eq!(lines[0], ["ceph osd pool rename foopool barpool"]);
+    assert_eq!(bench.cluster.pool("barpool").map(|pool| pool.id), Some(id));
 }
 
 /// Two pools change names over a third: never is a command sent for a name that means another pool.

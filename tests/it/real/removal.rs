@@ -1,6 +1,7 @@
 //! Safety rules 5 to 7: a pool goes with its object only if nothing is lost by that, or a person says so; and whatever
 //! happens on the way, nobody else's pool does, and none is left under a private name.
 
+mod elsewhere;
 mod halfway;
 mod in_use;
 mod quorum;

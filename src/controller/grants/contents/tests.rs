@@ -46,7 +46,7 @@ fn ask(
         verb: if present { Verb::Update } else { Verb::Create },
         spec,
         before,
-        after: Usage::of_spec(spec, None),
+        after: Usage::of_spec(spec, None, &BTreeSet::new()),
     };
     let others = || {
         let others = others.iter().map(|(namespace, usage)| Other {
@@ -237,4 +237,39 @@ fn one_of_several() {
         "{said}"
     );
     assert_eq!(ask(&json!([small, large]), &spec, NOTHING, &[]), Ok(()));
+}
+
+/// What is there counts: a pool that is adopted with its placement groups, and not a quota that is about to be taken off.
+#[test]
+fn what_is_there() {
+    use crate::ceph::command::{MonCommand, PoolCreate};
+    use crate::ceph::simulated::SimulatedCluster;
+    use crate::ceph::types::{Fsid, PoolName};
+    let mut cluster = SimulatedCluster::new(&Fsid::new("c9a1"), 3);
+    cluster.round(&[MonCommand::PoolCreate(PoolCreate {
+        pool: PoolName::new("p"),
+        pg_num: 64,
+        size: None,
+        autoscale_mode: None,
+        pg_num_min: None,
+        pg_num_max: None,
+        bulk: None,
+        target_size_bytes: None,
+        target_size_ratio: None,
+        profile: None,
+        rule: None,
+    })]);
+    cluster.edit_pool("p", |pool| pool.quota_max_bytes = 1000);
+    let present = cluster.pool("p").expect("it");
+    let spec = pool(&json!({}));
+    let nothing = BTreeSet::new();
+    assert_eq!(
+        Usage::of_spec(&spec, Some(present), &nothing),
+        usage(1, 64, Some(1000))
+    );
+    let applied = BTreeSet::from([settings::QUOTA_BYTES.field.to_owned()]);
+    assert_eq!(
+        Usage::of_spec(&spec, Some(present), &applied),
+        usage(1, 64, None)
+    );
 }

@@ -73,7 +73,7 @@ pub(super) fn look(subject: &Subject<'_>, known: Record) -> Look {
     if let Some(why) = paused(subject, "its pool") {
         return scene.still(why, None);
     }
-    let (session, view) = match reach(subject) {
+    let (session, view) = match reach(subject, &known) {
         Ok(reached) => reached,
         Err(NotReached::Soon) => return unclear(known),
         Err(NotReached::Because(why)) => {

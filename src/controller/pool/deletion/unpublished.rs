@@ -50,7 +50,7 @@ pub(super) fn look(subject: &Subject<'_>, record: Record) -> Look {
         let message = format!("the unfinished pool cannot be removed: {why}; {give_up}");
         blocked(&record, dead_end(message))
     };
-    let (session, view) = match reach(subject) {
+    let (session, view) = match reach(subject, &record) {
         Ok(reached) => reached,
         Err(NotReached::Soon) => return unclear(record),
         Err(NotReached::Because(why)) => return still(&why.message),
@@ -134,10 +134,29 @@ fn failed(entry: &PoolEntry, work: &PoolWork) -> Option<(String, Duration)> {
                 words.join("; ")
             ))
         }
-        Some(RunEnd::Away(why) | RunEnd::NotRecorded(why) | RunEnd::Unsafe(why)) => Some(format!(
+        Some(
+            RunEnd::Away(why)
+            | RunEnd::NotRecorded(why)
+            | RunEnd::Unsafe(why)
+            | RunEnd::Later(why),
+        ) => Some(format!(
             "the unfinished pool could not be removed: {why}; it is tried again"
         )),
-        _ => None,
+        Some(RunEnd::Refused(refusals)) => {
+            let words: Vec<&str> = refusals
+                .iter()
+                .map(|refusal| refusal.message.as_str())
+                .collect();
+            Some(format!(
+                "the unfinished pool is not removed: {}",
+                words.join("; ")
+            ))
+        }
+        Some(RunEnd::NotConverging) => Some(
+            "the unfinished pool was not gone within the longest allowed number of rounds; it is tried again"
+                .to_owned(),
+        ),
+        Some(RunEnd::InSync | RunEnd::Moved(_) | RunEnd::Stopped) | None => None,
     };
     if let Some(why) = why {
         let now = Instant::now();

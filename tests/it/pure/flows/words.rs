@@ -2,6 +2,7 @@
 //! not begun.
 
 use poolwright::api::conditions::Reason;
+use poolwright::ceph::simulated::client::Fault;
 use poolwright::request::journal::JournalError;
 use poolwright::request::refusal::Refusal;
 use poolwright::request::wish::Wish;
@@ -128,4 +129,59 @@ async fn the_mark_is_replaced_meanwhile() {
     };
     assert_eq!(refusals[0].reason, Reason::OwnedByAnother);
     assert_eq!(flow.client.writes(), before);
+}
+
+/// The same while the map in which that stands is not read yet, only its epoch is told: what is known to be outdated is
+/// not acted on.
+#[tokio::test(start_paused = true)]
+async fn an_outdated_view_is_not_acted_on() {
+    let mut flow = Flow::new();
+    assert_eq!(flow.run(SAFE).await, Some(RunEnd::InSync));
+    flow.hand_in("foopool", SINGLE.replace("size: 1", "size: 3").as_str(), 2)
+        .await;
+    let client = flow.client.clone();
+    flow.journal.on_write(move |_| {
+        client.plan_fault("osd getmap", 1, Fault::Lost);
+        client.cluster().edit_pool("foopool", |pool| {
+            let keys = pool.applications.get_mut("rbd").expect("rbd");
+            keys.insert("poolwright".into(), "other/1a2b/0123456789abcdef".into());
+        });
+        Ok(())
+    });
+    *flow.journal.takes.lock().expect("no panic") = 2 * ROUND;
+    let before = flow.client.writes();
+    let end = again(&mut flow).await;
+    assert!(
+        matches!(end, Some(RunEnd::Refused(_) | RunEnd::Away(_))),
+        "{end:?}"
+    );
+    assert_eq!(flow.client.writes(), before);
+}
+
+/// What Ceph refuses was not applied: when it leaves the manifest, somebody else's value of it stays.
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_is_not_applied() {
+    let mut flow = Flow::new();
+    assert_eq!(flow.run(SAFE).await, Some(RunEnd::InSync));
+    let fault = Fault::Reply {
+        code: -1,
+        text: "no".into(),
+    };
+    flow.client.plan_fault("osd pool set-quota", 9, fault);
+    let with_quota = SAFE.replace("{replicated", "{quota: {maxObjects: 7}, replicated");
+    assert_eq!(
+        flow.run_generation(&with_quota, 2).await,
+        Some(RunEnd::Rejected)
+    );
+    flow.client.clear_faults();
+    flow.cluster()
+        .edit_pool("foopool", |pool| pool.quota_max_objects = 9);
+    sleep(3 * ROUND).await;
+    assert_eq!(flow.run_generation(SAFE, 3).await, Some(RunEnd::InSync));
+    assert_eq!(
+        flow.cluster()
+            .pool("foopool")
+            .map(|pool| pool.quota_max_objects),
+        Some(9)
+    );
 }
