@@ -82,7 +82,7 @@ pub async fn reconcile(object: Arc<GuardedPool>, pools: Arc<Pools>) -> Result<Ac
         Err(invalid) => {
             // The schema keeps such objects out; one from an older schema is left alone until it changes.
             tracing::warn!(pool = object.name_any(), error = %invalid.error, "cannot read the CephPool");
-            invalid::tell(&pools, &object, &invalid.error.to_string()).await;
+            invalid::tell(&pools, &object, &invalid.error).await;
             return Ok(Action::await_change());
         }
     };

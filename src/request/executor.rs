@@ -26,7 +26,7 @@ use super::preview::MAX_ROUNDS;
 use super::round::Round;
 use super::work::{PoolKey, PoolWork, RunEnd};
 use crate::ceph::client::MonClient;
-use crate::ceph::types::Epoch;
+use crate::ceph::types::{Epoch, PoolName};
 use crate::ceph::view::ClusterView;
 use crate::monitor::throttle::CreatePermit;
 use crate::monitor::{ClusterMonitor, NotUsable};
@@ -113,18 +113,7 @@ async fn rounds(
         if round.is_empty() {
             return Ok(ended(work, access.aim, next.refusals));
         }
-        let held = access
-            .locks
-            .holds_back(&round, &wish.pool, key, &view, Instant::now());
-        if let Some((name, wait)) = held {
-            before.put_back(work);
-            tracing::info!(%name, ?wait, "a locked name");
-            return Err(RunEnd::Later(format!(
-                "the name {name} is left alone for half a minute, since a command that uses it was not answered and may \
-                 still be executed"
-            )));
-        }
-        let _turn = match access.take_turn(key, &round) {
+        let _turn = match access.take_turn(key, &wish.pool, &round, &view) {
             Ok(turn) => turn,
             Err(later) => {
                 before.put_back(work);
@@ -207,10 +196,23 @@ async fn turn(access: &Access, round: &Round) -> Option<CreatePermit> {
 }
 
 impl Access {
-    /// Takes the round's turn among those of other pools.
-    fn take_turn(&self, key: &PoolKey, round: &Round) -> Result<Turn, RunEnd> {
-        let fsid = self.client.fsid();
-        let turn = self.moves.take(fsid, key, round, Instant::now());
+    /// Takes the round's turn among those of other pools, and after commands that may still come.
+    fn take_turn(
+        &self,
+        key: &PoolKey,
+        wanted: &PoolName,
+        round: &Round,
+        view: &ClusterView,
+    ) -> Result<Turn, RunEnd> {
+        let now = Instant::now();
+        if let Some((name, wait)) = self.locks.holds_back(round, wanted, key, view, now) {
+            tracing::info!(%name, ?wait, "a locked name");
+            return Err(RunEnd::Later(format!(
+                "the name {name} is left alone for half a minute, since a command that uses it was not answered and may \
+                 still be executed"
+            )));
+        }
+        let turn = self.moves.take(self.client.fsid(), key, round, now);
         turn.map_err(|busy| {
             tracing::info!(%busy, "another pool's turn");
             RunEnd::Later(busy.to_string())

@@ -153,11 +153,8 @@ pub fn check(
             | MonCommand::PoolSetQuota { pool: name, .. }
             | MonCommand::ApplicationEnable { pool: name, .. }
             | MonCommand::ApplicationRemove { pool: name, .. }) => {
-                if moves(command) && !wish.record.unpublished && step.token.is_none() {
-                    return Err(Objection::Moves(name.clone()));
-                }
-                if command.leaves_one_copy() && step.token.is_none() {
-                    return Err(Objection::Unconfirmed(name.clone()));
+                if step.token.is_none() {
+                    harmless(command, name, wish)?;
                 }
                 means_ours(name)?;
                 nobody_elses(step, name, wish, view)?;
@@ -242,9 +239,18 @@ fn unused(rule: &str, view: &ClusterView) -> Result<(), Objection> {
     Ok(())
 }
 
-/// Another rule moves the data.
-fn moves(command: &MonCommand) -> bool {
-    matches!(command, MonCommand::PoolSet { variable, .. } if *variable == CRUSH_RULE.variable)
+/// What takes a person's word: one copy of everything, and another rule, which moves the data of a pool in which there
+/// can be any.
+fn harmless(command: &MonCommand, name: &PoolName, wish: &Wish) -> Result<(), Objection> {
+    let sets_rule = matches!(command, MonCommand::PoolSet { variable, .. }
+        if *variable == CRUSH_RULE.variable);
+    if sets_rule && !wish.record.unpublished {
+        return Err(Objection::Moves(name.clone()));
+    }
+    if command.leaves_one_copy() {
+        return Err(Objection::Unconfirmed(name.clone()));
+    }
+    Ok(())
 }
 
 /// Nothing goes to a pool that carries somebody else's mark; a mark over it does when that is dead or a person has
