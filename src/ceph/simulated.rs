@@ -22,6 +22,7 @@ mod erasure;
 mod numbers;
 mod pending;
 mod reply;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod variables;
@@ -112,6 +113,7 @@ impl SimulatedCluster {
             stretch_mode: StretchMode::default(),
             pools: BTreeMap::new(),
             osds: crush::numbers(osds).map(|number| (number, osd)).collect(),
+            moving: BTreeSet::new(),
             erasure_code_profiles: BTreeMap::new(),
         };
         let crush = crush::flat(osds);
@@ -203,6 +205,12 @@ impl SimulatedCluster {
         self.next_epoch();
         let highest = self.map.pools.keys().next_back().copied();
         self.last_pool = self.last_pool.max(highest.unwrap_or(self.last_pool));
+    }
+
+    /// Somebody else's change to the CRUSH map, in an epoch of its own.
+    pub fn edit_crush(&mut self, edit: impl FnOnce(&mut CrushMap)) {
+        edit(&mut self.crush);
+        self.next_epoch();
     }
 
     /// Somebody else's change to a pool, in an epoch of its own; whether there is such a pool.

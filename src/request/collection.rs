@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::executor::{Access, Shared, run};
 use super::journal::Journal;
 use super::locks::NameLocks;
+use super::moves::Moves;
 use super::work::{PoolKey, PoolWork, RunEnd};
 
 /// The work on all pools. Cheap to clone.
@@ -26,6 +27,8 @@ pub struct RequestCollection {
     pub locks: NameLocks,
     /// Keeps those who use a profile or a rule and those who remove one apart.
     pub shared: Shared,
+    /// Whose turn it is to move data, or to name a rule.
+    pub moves: Moves,
 }
 
 impl RequestCollection {
@@ -39,6 +42,7 @@ impl RequestCollection {
             stop,
             locks: NameLocks::default(),
             shared: Shared::default(),
+            moves: Moves::default(),
         }
     }
 

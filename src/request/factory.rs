@@ -24,6 +24,8 @@ pub struct Next {
     pub refusals: Vec<Refusal>,
     /// What has to happen by itself before the rest can be sent, in a sentence.
     pub waiting: Option<&'static str>,
+    /// What a person should know beside, in a sentence.
+    pub note: Option<String>,
     /// The pool, where there is one.
     pub found: Option<Found>,
     /// What a grant has to allow for the round.

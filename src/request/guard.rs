@@ -5,12 +5,15 @@ mod tests;
 
 use super::coding::{self, MADE};
 use super::ownership::{Mark, read_mark};
+use super::placement::MadeRule;
 use super::pool_factory::Proof;
 use super::round::{Round, Step};
 use super::wish::Wish;
 use crate::ceph::command::{MonCommand, PoolCreate};
 use crate::ceph::contents::Contents;
+use crate::ceph::crush_map::Rule;
 use crate::ceph::osd_map::Pool;
+use crate::ceph::settings::CRUSH_RULE;
 use crate::ceph::types::{PoolId, PoolName};
 use crate::ceph::view::ClusterView;
 
@@ -53,6 +56,9 @@ pub enum Objection {
         /// This object's pool, where it is known.
         pool: Option<PoolId>,
     },
+    /// Data that would move, which nobody has confirmed.
+    #[error("nobody has confirmed that the data of {0} moves")]
+    Moves(PoolName),
     /// A profile or rule that is not one of those made here, whose names say what is in them.
     #[error("{0} is not a profile or rule of ours")]
     NotMade(String),
@@ -157,8 +163,8 @@ pub fn check(
             | MonCommand::PoolSetQuota { pool: name, .. }
             | MonCommand::ApplicationEnable { pool: name, .. }
             | MonCommand::ApplicationRemove { pool: name, .. }) => {
-                if command.leaves_one_copy() && step.token.is_none() {
-                    return Err(Objection::Unconfirmed(name.clone()));
+                if step.token.is_none() {
+                    harmless(command, name, wish)?;
                 }
                 means_ours(name)?;
                 nobody_elses(step, name, wish, view)?;
@@ -201,7 +207,12 @@ fn empty(
 fn shared(command: &MonCommand, view: &ClusterView) -> Result<(), Objection> {
     let used = |uses: &dyn Fn(&Pool) -> bool| view.map().pools.values().any(|pool| uses(pool));
     match command {
-        MonCommand::RuleCreateReplicated { rule: name, .. } => made_here(name),
+        MonCommand::RuleCreateReplicated {
+            rule,
+            root,
+            bucket_type,
+            class,
+        } => says_what_it_places(rule, root, bucket_type, class.as_deref()),
         MonCommand::ProfileSet { profile: name, .. }
         | MonCommand::RuleCreateErasure { rule: name, .. } => {
             made_here(name)?;
@@ -221,7 +232,11 @@ fn shared(command: &MonCommand, view: &ClusterView) -> Result<(), Objection> {
         MonCommand::RuleRemove { rule: name } => {
             made_here(name)?;
             let number = view.crush().rule_named(name);
-            if used(&|pool| Some(pool.crush_rule) == number) {
+            let rule = number.and_then(|number| view.crush().rules.get(&number));
+            let replicated = rule.is_some_and(|rule| rule.kind == Rule::REPLICATED);
+            if replicated && !MadeRule::is_one(name, view.crush()) {
+                Err(Objection::NotMade(name.clone()))
+            } else if used(&|pool| Some(pool.crush_rule) == number) {
                 Err(Objection::InUse(name.clone()))
             } else {
                 Ok(())
@@ -275,6 +290,39 @@ fn says_its_name(command: &MonCommand, view: &ClusterView) -> Result<(), Objecti
     } else {
         Err(Objection::Misnamed(name.clone()))
     }
+}
+
+/// A rule is made under the name that says what is in it.
+fn says_what_it_places(
+    rule: &str,
+    root: &str,
+    bucket_type: &str,
+    class: Option<&str>,
+) -> Result<(), Objection> {
+    let made = MadeRule {
+        failure_domain: bucket_type.to_owned(),
+        root: root.to_owned(),
+        device_class: class.map(str::to_owned),
+    };
+    if made.name() == rule {
+        Ok(())
+    } else {
+        Err(Objection::NotMade(rule.to_owned()))
+    }
+}
+
+/// What takes a person's word: one copy of everything, and another rule, which moves the data of a pool in which there
+/// can be any.
+fn harmless(command: &MonCommand, name: &PoolName, wish: &Wish) -> Result<(), Objection> {
+    let sets_rule = matches!(command, MonCommand::PoolSet { variable, .. }
+        if *variable == CRUSH_RULE.variable);
+    if sets_rule && !wish.record.unpublished {
+        return Err(Objection::Moves(name.clone()));
+    }
+    if command.leaves_one_copy() {
+        return Err(Objection::Unconfirmed(name.clone()));
+    }
+    Ok(())
 }
 
 /// Nothing goes to a pool that carries somebody else's mark; a mark over it does when that is dead or a person has

@@ -9,6 +9,7 @@ mod configure;
 mod erasure;
 mod leftover;
 mod locate;
+mod placement;
 mod remove;
 
 pub use self::leftover::{Leftover, leftover_round};
@@ -18,6 +19,7 @@ use self::configure::Configuration;
 use self::locate::Place;
 use super::factory::{Found, Next, RequestFactory};
 use super::ownership::{MARK_KEY, Mark, OBJECT_KEY, read_mark};
+use super::placement::Placement;
 use super::refusal::Refusal;
 use super::round::{MARK_FIELD, POOL_FIELD, Round, Step};
 use super::wish::Wish;
@@ -155,6 +157,17 @@ fn create(wish: &Wish, view: &ClusterView) -> Next {
         Ok(made) => made,
         Err(first) => return *first,
     };
+    let placed = match placement::for_creation(wish, view) {
+        Ok(placed) => placed,
+        Err(refusal) => return Next::refused(refusal),
+    };
+    if let Some(step) = placed.make {
+        // A round of its own: the creation names the rule, which has to be committed and to say what it shall.
+        return Next {
+            round: Round { steps: vec![step] },
+            ..Next::default()
+        };
+    }
     let minimum = wish.asked_integer(&settings::PG_NUM_MIN);
     let maximum = wish.asked_integer(&settings::PG_NUM_MAX);
     let pg_num = wish
@@ -179,7 +192,7 @@ fn create(wish: &Wish, view: &ClusterView) -> Next {
             _ => None,
         },
         profile,
-        rule,
+        rule: rule.or_else(|| wish.placement.as_ref().map(Placement::name)),
     });
     Next {
         round: Round {
@@ -189,8 +202,11 @@ fn create(wish: &Wish, view: &ClusterView) -> Next {
                 desired: wish.pool.to_string(),
                 observed: "absent".to_owned(),
                 reason: format!(
-                    "create the pool under a private name; it is renamed to {} when it is configured and marked",
-                    wish.pool
+                    "create the pool under a private name; it is renamed to {} when it is configured and marked{}",
+                    wish.pool,
+                    placed
+                        .doubt
+                        .map_or_else(String::new, |doubt| format!(". {doubt}"))
                 ),
                 last: false,
                 token: configure::confirmed_wishes(wish, view).into_iter().next(),
@@ -241,6 +257,7 @@ fn unpublished(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
         locks,
         refusals,
         waiting: _,
+        note: _,
     } = configure::configuration(wish, pool, view);
     if !steps.is_empty() || !refusals.is_empty() {
         return Next {
@@ -282,6 +299,7 @@ fn published(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
         locks,
         refusals,
         waiting,
+        note,
     } = configure::configuration(wish, pool, view);
     steps.extend(metadata(wish, pool));
     if !wish.observe {
@@ -292,10 +310,14 @@ fn published(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
     if steps.is_empty() {
         steps = locks;
     }
+    if steps.is_empty() && refusals.is_empty() && !wish.observe {
+        steps = placement::let_go(wish, view);
+    }
     Next {
         round: Round { steps },
         refusals,
         waiting,
+        note,
         ..Next::default()
     }
 }

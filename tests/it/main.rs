@@ -59,6 +59,7 @@ mod real {
     mod monitor;
     mod noop;
     mod ownership;
+    mod placement;
     mod planes;
     mod rados;
     mod refusals;

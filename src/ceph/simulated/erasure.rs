@@ -125,18 +125,6 @@ impl Pending<'_> {
         )))
     }
 
-    pub(super) fn remove_rule(&mut self, name: &str) -> Answer {
-        let Some(number) = self.crush().rule_named(name) else {
-            return Ok(Accepted::Nothing(format!("rule {name} does not exist")));
-        };
-        let mut pools = self.map().pools.values();
-        if pools.any(|pool| pool.crush_rule == number) {
-            return refuse(EBUSY, format!("crush rule {name} ({number}) is in use"));
-        }
-        self.changes.rules.insert(number, None);
-        Ok(Accepted::Proposed(String::new()))
-    }
-
     /// What a pool gets from a profile, which has to be committed.
     pub(super) fn coded(&self, profile: &str) -> Result<Coded, Refusal> {
         let keys = self.profile(profile, ENOENT)?;
@@ -206,7 +194,7 @@ impl Pending<'_> {
         )
     }
 
-    fn add_rule(&mut self, rule: Rule) -> i64 {
+    pub(super) fn add_rule(&mut self, rule: Rule) -> i64 {
         let pending = &self.changes.rules;
         let same = pending
             .iter()

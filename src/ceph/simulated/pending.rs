@@ -111,8 +111,13 @@ impl<'a> Pending<'a> {
             MonCommand::RuleCreateErasure { rule, profile } => {
                 self.create_erasure_rule(rule, profile)
             }
+            MonCommand::RuleCreateReplicated {
+                rule,
+                root,
+                bucket_type,
+                class,
+            } => self.create_rule(rule, root, bucket_type, class.as_deref()),
             MonCommand::RuleRemove { rule } => self.remove_rule(rule),
-            MonCommand::RuleCreateReplicated { .. } => refuse(EINVAL, "command not known"),
         };
         match answer {
             Ok(Accepted::Proposed(text)) => {
@@ -150,6 +155,12 @@ impl<'a> Pending<'a> {
             Some(pool) => Ok(pool),
             None => self.committed_pool(id),
         }
+    }
+
+    /// Whether a pool has this CRUSH rule.
+    pub(super) fn uses_rule(&self, number: i64) -> bool {
+        let mut pools = self.map().pools.values();
+        pools.any(|pool| pool.crush_rule == number)
     }
 
     /// Who will have this name when the round commits, among those named in it.

@@ -19,6 +19,7 @@ use super::proceed::access;
 use super::subject::{Look, SOON, Subject};
 use crate::api::conditions::Reason;
 use crate::api::v1alpha1::{FINALIZER_POOL, Management, Operation};
+use crate::ceph::command::MonCommand;
 use crate::ceph::types::PoolName;
 use crate::ceph::view::ClusterView;
 use crate::controller::file::is_paused;
@@ -29,6 +30,7 @@ use crate::controller::status::Standing;
 use crate::monitor::NotUsable;
 use crate::request::executor::Aim;
 use crate::request::factory::Next;
+use crate::request::placement::rule_field;
 use crate::request::pool_factory::{Leftover, leftover_round};
 use crate::request::preview::Plan;
 use crate::request::refusal::Refusal;
@@ -114,6 +116,18 @@ fn under_way(record: Record, wait: Duration) -> Look {
         finalizer: true,
         ..Look::at(Standing::Deleting, wait)
     }
+}
+
+/// A rule that Ceph did not let go does not keep the object: it is only a rule that nobody uses.
+fn without_refused_rules(work: &PoolWork, mut record: Record) -> Record {
+    for rejection in &work.state().rejections {
+        if let MonCommand::RuleRemove { rule } = &rejection.command
+            && record.applied.remove(&rule_field(rule))
+        {
+            tracing::warn!(%rule, %rejection, "a CRUSH rule of ours stays behind");
+        }
+    }
+    record
 }
 
 /// How a person ends a deletion that cannot be done.

@@ -186,6 +186,7 @@ pub(super) fn access(session: &Session, collection: &RequestCollection, aim: Aim
         aim,
         locks: collection.locks.clone(),
         shared: collection.shared.clone(),
+        moves: collection.moves.clone(),
         client: Arc::clone(&session.client),
         monitor: session.monitor.clone(),
         floor: session.floor.get(),

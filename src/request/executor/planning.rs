@@ -77,6 +77,7 @@ pub(super) fn plan(
     if access.aim == Aim::Keep && begins_anew(&mut state, &mut wish, view, &next) {
         next = factory(ObjectType::Pool).next_round(&wish, view);
     }
+    made_anew(&mut state, &next.round);
     let mut wish = next.advance(wish);
     if next.found.as_ref().is_some_and(|found| found.adopting) {
         // Before a pool is ours, nothing of it was applied by us: not even what was meant for another one before.
@@ -146,6 +147,17 @@ fn begins_anew(state: &mut State, wish: &mut Wish, view: &ClusterView, next: &Ne
             false
         }
         None => false,
+    }
+}
+
+/// A rule is made: what was refused because somebody had removed it can be sent again after that.
+fn made_anew(state: &mut State, round: &Round) {
+    for step in &round.steps {
+        if let MonCommand::RuleCreateReplicated { rule, .. } = &step.command {
+            state.rejections.retain(|rejection| {
+                rejection.command == step.command || rejection.command.rule() != Some(rule)
+            });
+        }
     }
 }
 

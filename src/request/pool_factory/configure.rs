@@ -5,6 +5,7 @@
 //! and the flags that lock size and placement groups come last.
 
 use super::erasure;
+use super::placement;
 use crate::api::conditions::Reason;
 use crate::ceph::command::MonCommand;
 use crate::ceph::osd_map::{Pool, PoolKind};
@@ -32,6 +33,8 @@ pub(super) struct Configuration {
     pub(super) waiting: Option<&'static str>,
     /// What is not done.
     pub(super) refusals: Vec<Refusal>,
+    /// What a person should know beside.
+    pub(super) note: Option<String>,
 }
 
 /// How it stands with a flag that locks other settings.
@@ -60,17 +63,29 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
     let mut refusals = erasure::differences(wish, pool, view);
     let safe = safe_min_size(wish, Some(pool), view);
     let mut waiting = None;
+    let mut note = None;
     let no_such_size =
         |refusal: &Refusal| refusal.field.as_deref() == Some(settings::MIN_SIZE.field);
-    if !view.map().stretch_mode.enabled && !refusals.iter().any(no_such_size) {
-        // There the monitors set size and min_size, so they are neither fought nor a difference.
-        wanted.extend(sizes(wish, pool).map(|(setting, value, reason)| {
-            let step = Step {
-                token: confirmed(wish, setting, &value, safe, identity.as_ref()),
-                ..set(pool, setting, &value, reason)
-            };
-            (setting, step)
-        }));
+    if view.map().stretch_mode.enabled {
+        // There the monitors set size, min_size and rule, so they are neither fought nor a difference.
+        note = placement::stretched(wish);
+    } else {
+        if refusals.iter().any(no_such_size) {
+            // Nothing is sent for sizes that the pool cannot have.
+        } else if let Some((setting, value, reason)) = sizes(wish, pool) {
+            if let Some(refusal) = placement::too_large(pool, view, setting, &value) {
+                refusals.push(refusal);
+            } else {
+                let step = Step {
+                    token: confirmed(wish, setting, &value, safe, identity.as_ref()),
+                    ..set(pool, setting, &value, reason)
+                };
+                wanted.push((setting, step));
+            }
+        }
+        let change = placement::change(wish, pool, view, identity.as_ref());
+        wanted.extend(change.step.map(|step| (&settings::CRUSH_RULE, step)));
+        refusals.extend(change.refusal);
     }
     wanted.extend(placement_groups(wish, pool));
     for asked in &wish.settings {
@@ -107,6 +122,7 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
     let mut configuration = Configuration {
         locks,
         waiting,
+        note,
         ..respect_locks(wish, pool, wanted)
     };
     configuration.steps.extend(applications(wish, pool));

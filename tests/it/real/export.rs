@@ -99,7 +99,16 @@ async fn what_is_exported_changes_nothing() {
             Some("cephfs"),
             vec![("bulk", "true"), ("recovery_op_priority", "9999")],
         ),
-        ("scaled", Some("rgw"), vec![("pg_autoscale_mode", "on")]),
+        // Within bounds that leave the cluster's own autoscaler nothing to do, should it come by.
+        (
+            "scaled",
+            Some("rgw"),
+            vec![
+                ("pg_num_min", "2"),
+                ("pg_num_max", "2"),
+                ("pg_autoscale_mode", "on"),
+            ],
+        ),
         ("bare", None, vec![("write_fadvise_dontneed", "true")]),
     ] {
         case.hand(&create(pool)).await;

@@ -47,6 +47,7 @@ fn samples(row: &Setting) -> (Value, Value) {
             Kind::Word([first, second, ..]) => words(first, second),
             Kind::Word(_) => panic!("{}: one word is no choice", row.variable),
             Kind::Flag => (Value::Flag(true), Value::Flag(false)),
+            Kind::Name => panic!("{}: what it names has to be there", row.variable),
         },
     }
 }
@@ -272,7 +273,8 @@ async fn every_row(case: &Case, which: impl Fn(&Setting) -> bool) {
         .iter()
         .copied()
         .enumerate()
-        .filter(|(_, row)| which(row))
+        // The rule is put back with a person's word only: `real::placement` shows it.
+        .filter(|(_, row)| which(row) && row.kind != Kind::Name)
         .collect();
     assert!(rows.len() >= 3, "{rows:?}");
     let each = |(at, setting): (usize, &'static Setting)| async move {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     AGAIN, KEPT, NotReached, base_name, blocked, end_requests, give_up, is_removing, paused, reach,
-    released, remove, said, tidy_up, unclear, under_way,
+    released, remove, said, tidy_up, unclear, under_way, without_refused_rules,
 };
 use crate::api::conditions::Reason;
 use crate::api::v1alpha1::Verb;
@@ -58,7 +58,7 @@ pub(super) fn look(subject: &Subject<'_>, known: Record) -> Look {
             pools.owner(key),
             base.clone(),
             object.metadata.generation.unwrap_or_default(),
-            known.clone(),
+            without_refused_rules(work, known.clone()),
         )
     };
     if work.state().running {

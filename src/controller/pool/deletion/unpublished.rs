@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     AGAIN, NotReached, base_name, blocked, give_up, paused, reach, released, remove, tidy_up,
-    unclear, under_way,
+    unclear, under_way, without_refused_rules,
 };
 use crate::api::conditions::Reason;
 use crate::api::v1alpha1::{CephPool, Operation, Verb};
@@ -43,7 +43,7 @@ pub(super) fn look(subject: &Subject<'_>, record: Record) -> Look {
             pools.owner(key),
             base.clone(),
             object.metadata.generation.unwrap_or_default(),
-            record.clone(),
+            without_refused_rules(work, record.clone()),
         )
     };
     let give_up = give_up(&wish.private_name());

@@ -255,6 +255,7 @@ impl Flow {
             aim: Aim::Keep,
             locks: self.collection.locks.clone(),
             shared: self.collection.shared.clone(),
+            moves: self.collection.moves.clone(),
         }
     }
 
