@@ -47,6 +47,7 @@ mod real {
     mod crash;
     mod create;
     mod drift;
+    mod erasure;
     mod export;
     mod failpoints;
     mod kubectl;
@@ -58,6 +59,7 @@ mod real {
     mod monitor;
     mod noop;
     mod ownership;
+    mod placement;
     mod planes;
     mod rados;
     mod refusals;

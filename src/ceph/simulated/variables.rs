@@ -18,7 +18,7 @@ pub(super) fn set(
 ) -> Result<bool, Refusal> {
     match variable {
         "size" => set_size(pending, pool, value)?,
-        "min_size" => set_min_size(pool, value)?,
+        "min_size" => set_min_size(pending, pool, value)?,
         "pg_num" => return set_pg_num(pending, pool, value),
         "pgp_num" => set_pgp_num(pool, value)?,
         "pg_autoscale_mode" => match value {
@@ -26,6 +26,9 @@ pub(super) fn set(
             _ => return refuse(EINVAL, format!("specified invalid mode {value}")),
         },
         "crush_rule" => match pending.crush().rule_named(value) {
+            Some(number) if !pending.fits(pool, number) => {
+                return refuse(EINVAL, "(22) Invalid argument");
+            }
             Some(number) => pool.crush_rule = number,
             None => return refuse(ENOENT, format!("crush rule {value} does not exist")),
         },
@@ -53,6 +56,9 @@ pub(super) fn set(
             pool.fast_read = boolean(value)?;
         }
         "allow_ec_overwrites" => set_ec_overwrites(pool, value)?,
+        "allow_ec_optimizations" if pending.release() >= Release::Tentacle => {
+            set_ec_optimizations(pool, value)?;
+        }
         _ if TIER_ONLY.contains(&variable) => return refuse(EACCES, "(13) Permission denied"),
         _ => set_option(pending, pool, variable, value)?,
     }
@@ -80,15 +86,16 @@ fn set_size(pending: &Pending<'_>, pool: &mut Pool, value: &str) -> Result<(), R
     Ok(())
 }
 
-/// The lower bound of an erasure-coded pool, k, is in its profile, which the map here lacks.
-fn set_min_size(pool: &mut Pool, value: &str) -> Result<(), Refusal> {
+/// The lower bound of an erasure-coded pool is k.
+fn set_min_size(pending: &Pending<'_>, pool: &mut Pool, value: &str) -> Result<(), Refusal> {
     locked(pool, NO_SIZE_CHANGE, "min size")?;
     let min_size = numbers::integer(value)?;
-    if !(1..=pool.size).contains(&min_size) {
+    let least = pending.data_chunks(&pool.erasure_code_profile).unwrap_or(1);
+    if !(least..=pool.size).contains(&min_size) {
         return refuse(
             EINVAL,
             format!(
-                "pool min_size must be between 1 and size, which is set to {}",
+                "pool min_size must be between {least} and size, which is set to {}",
                 pool.size
             ),
         );
@@ -169,6 +176,21 @@ fn set_ec_overwrites(pool: &mut Pool, value: &str) -> Result<(), Refusal> {
         return refuse(EINVAL, "ec overwrites cannot be disabled once enabled");
     }
     set_flag(pool, "ec_overwrites", true);
+    Ok(())
+}
+
+fn set_ec_optimizations(pool: &mut Pool, value: &str) -> Result<(), Refusal> {
+    let on = boolean(value)?;
+    if pool.kind == PoolKind::Replicated {
+        return refuse(
+            EINVAL,
+            "ec optimizations can only be enabled for an erasure coded pool",
+        );
+    }
+    if !on && pool.has_flag("ec_optimizations") {
+        return refuse(EINVAL, "ec optimizations cannot be disabled once enabled");
+    }
+    set_flag(pool, "ec_optimizations", on);
     Ok(())
 }
 

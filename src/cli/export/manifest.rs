@@ -45,9 +45,6 @@ pub(super) fn of_pool(
     if pool.name.is_private() {
         return Err("it is a pool that Poolwright is making or removing".to_owned());
     }
-    if pool.kind == PoolKind::Erasure {
-        return Err("erasure-coded pools are not exported by this version".to_owned());
-    }
     if pool.applications.is_empty() {
         return Err(
             "it has no application, which carries the mark of its owner; enable one first, such as with `ceph osd \
@@ -58,10 +55,19 @@ pub(super) fn of_pool(
     let mut notes = Vec::new();
     let mut spec = json!({
         "connectionRef": {"name": target.connection},
-        "type": "Replicated",
-        "replicated": {},
         "adoptionPolicy": "IfUnowned",
     });
+    let (kind, block, known) = match pool.kind {
+        PoolKind::Replicated => ("Replicated", "replicated", json!({})),
+        // By its name: another one with the same in it would be another profile.
+        PoolKind::Erasure => (
+            "ErasureCoded",
+            "erasureCoded",
+            json!({"profile": pool.erasure_code_profile}),
+        ),
+    };
+    put(&mut spec, &["type"], json!(kind));
+    put(&mut spec, &[block], known);
     for row in SETTINGS {
         if let Some(value) = shown(row, pool, &mut notes) {
             put(&mut spec, &path(row), value);

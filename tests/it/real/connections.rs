@@ -60,7 +60,7 @@ async fn rotated_keys_and_moved_monitors() {
     };
     // A new key for the same user; the old one is no more.
     case.ceph(&["auth", "rm", "client.poolwright-rotate"]).await;
-    let key = case.cluster().user("poolwright-rotate", CAPS).await;
+    let key = case.cluster().user("poolwright-rotate", &CAPS).await;
     case.world.secret(&case.client, "ceph-rotate", &key).await;
     size(2).await;
     until(&case, "rotate", "Connected").await;
@@ -177,7 +177,7 @@ async fn a_monitor_restarts_and_a_cluster_is_another() {
 
     // The first contact pinned the cluster: another one that answers is told and left alone.
     let shared = Ceph::shared();
-    let key = shared.user("poolwright-restart", CAPS).await;
+    let key = shared.user("poolwright-restart", &CAPS).await;
     case.world.secret(&case.client, "ceph-restart", &key).await;
     let spec_of = |ceph: &Ceph| {
         json!({
@@ -205,7 +205,7 @@ async fn a_monitor_restarts_and_a_cluster_is_another() {
         .filter(|name| name.starts_with(&format!("{}-", case.namespace)))
         .collect();
     assert_eq!(strangers, Vec::<&str>::new());
-    let key = ceph.user("poolwright-restart", CAPS).await;
+    let key = ceph.user("poolwright-restart", &CAPS).await;
     case.world.secret(&case.client, "ceph-restart", &key).await;
     make_connection(&case.client, "restart", &spec_of(&ceph)).await;
     case.ready("a").await;

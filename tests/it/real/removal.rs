@@ -437,7 +437,7 @@ async fn a_namespace_goes() {
 async fn a_key_that_cannot_look() {
     let (case, connection) = case_on("caps", Ceph::shared(), json!({})).await;
     let user = format!("client.poolwright-{connection}");
-    case.ceph(&["auth", "caps", &user, "mon", super::support::CAPS])
+    case.ceph(&["auth", "caps", &user, "mon", &super::support::CAPS])
         .await;
     case.apply("a", GOES).await;
     case.ready("a").await;
@@ -456,7 +456,7 @@ async fn a_key_that_cannot_look() {
         "caps",
         &user,
         "mon",
-        super::support::CAPS,
+        &super::support::CAPS,
         "osd",
         "allow r",
     ])

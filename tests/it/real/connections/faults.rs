@@ -20,7 +20,7 @@ use crate::real::support::{
 async fn each_fault_has_its_own_condition() {
     let case = Case::shared("faults").await;
     let ceph = case.cluster();
-    let good = ceph.user("poolwright-faults", CAPS).await;
+    let good = ceph.user("poolwright-faults", &CAPS).await;
     let secret = |name: &str| json!({"namespace": "poolwright-system", "name": name, "key": "key"});
     for (name, content) in [
         ("faults-good", good.as_str()),

@@ -1,18 +1,19 @@
 //! A Ceph cluster: the shared one, or one of a test's own.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use poolwright::ceph::permissions::{Permission, mon_capabilities};
 use poolwright::ceph::rados::{ConnectOptions, Key, Limits, RadosClient};
 use tokio::process::Command;
 
 use super::{Said, next, run, run_script, variable};
 
-/// What the controller's user may do: what it sends, and reads.
-pub(crate) const CAPS: &str = "allow r, allow command \"osd pool create\", allow command \"osd pool set\", \
-    allow command \"osd pool set-quota\", allow command \"osd pool application enable\", \
-    allow command \"osd pool application set\", allow command \"osd pool application rm\", \
-    allow command \"osd pool rename\", allow command \"osd pool rm\"";
+/// What the controller's user may do: exactly what `poolwright permissions` prints, so that all tests prove that it
+/// suffices.
+pub(crate) static CAPS: LazyLock<String> =
+    LazyLock::new(|| mon_capabilities(&Permission::ALL.into()));
 
 /// A cluster by its folder. One of a test's own is ended with the value.
 #[derive(Debug)]

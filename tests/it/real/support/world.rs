@@ -114,7 +114,7 @@ impl World {
     /// Makes a `ClusterConnection` to a cluster, with a user that may do what it has to, open to
     /// all namespaces for everything, and waits until it is Ready. `more` is merged into its spec.
     pub(crate) async fn connect(&self, name: &str, ceph: &Ceph, more: Value) {
-        let key = ceph.user(&format!("poolwright-{name}"), ceph::CAPS).await;
+        let key = ceph.user(&format!("poolwright-{name}"), &ceph::CAPS).await;
         let mut spec = json!({
             "monitors": [ceph.monitors()],
             "user": format!("poolwright-{name}"),
