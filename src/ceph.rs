@@ -11,7 +11,6 @@ pub mod crush_map;
 pub mod encoding;
 pub mod errno;
 pub mod osd_map;
-pub mod permissions;
 pub mod rados;
 pub mod settings;
 pub mod simulated;

@@ -198,7 +198,7 @@ reasons! {
     DeletionBlocked: "The object is deleted, and its pool can neither be removed nor let go.", "Do what the message says, or set deletionPolicy: Retain to keep the pool.";
     // Ceph's answers.
     Rejected: "Ceph refused a command; the message has its words.", "Change the field that the message names.";
-    PermissionDenied: "The Ceph user is not allowed to send a command.", "Give it the capability that the message names.";
+    PermissionDenied: "The Ceph user is not allowed to send a command. On a ClusterConnection that is Ready: one that its grants or CephPools need, and nothing else waits for it.", "Give it the capability that the message names; `poolwright permissions` prints the whole line.";
     LimitReached: "A limit of the cluster, such as placement groups per OSD, does not allow it.", "Ask for less, raise the limit, or add OSDs.";
     // The cluster.
     Unreachable: "No monitor answers.", "Check spec.monitors, the network and the cluster.";

@@ -1,11 +1,13 @@
 //! The commands this program sends to monitors: typed, to the JSON that goes over the
 //! wire, and to the line a person would type.
 
+pub mod permissions;
+
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::permissions::Permission;
+use self::permissions::Permission;
 use super::types::{Epoch, PoolName};
 
 /// A command for the monitors.

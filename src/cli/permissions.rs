@@ -12,8 +12,8 @@ use super::plan::manifests::Manifests;
 use super::plan::render::on_one_line;
 use super::{FAILED, OK, Streams, complain, print};
 use crate::api::v1alpha1::Management;
+use crate::ceph::command::permissions::{Permission, mon_capabilities, osd_capabilities};
 use crate::ceph::command::shell_word;
-use crate::ceph::permissions::{Permission, mon_capabilities, osd_capabilities};
 use crate::request::needs;
 
 /// The user where no ClusterConnection says another.

@@ -10,7 +10,7 @@ use crate::api::v1alpha1::{
     CephPool, ClusterConnectionSpec, ClusterConnectionStatus, Management, PRIVATE_DELETE,
     PRIVATE_NEW,
 };
-use crate::ceph::permissions::Permission;
+use crate::ceph::command::permissions::Permission;
 use crate::ceph::types::{Epoch, Fsid, PoolName};
 use crate::ceph::view::ClusterView;
 use crate::controller::record::REMOVAL_NONCE;

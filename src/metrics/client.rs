@@ -21,6 +21,9 @@ pub struct CountingClient {
     pub metrics: Metrics,
 }
 
+/// The prefix under which questions for permissions are counted.
+const PROBE: &str = "probe";
+
 impl CountingClient {
     /// Stands before a client.
     pub fn new(inner: Arc<dyn MonClient>, metrics: Metrics) -> Self {
@@ -33,8 +36,12 @@ impl CountingClient {
         began: Instant,
         result: Result<Reply, ClientError>,
     ) -> Result<Reply, ClientError> {
-        self.metrics
-            .command(command.prefix(), &result, began.elapsed());
+        // What only asks is no command of its kind: nobody is to think that something was sent for a pool.
+        let prefix = match command {
+            MonCommand::Probe { .. } => PROBE,
+            command => command.prefix(),
+        };
+        self.metrics.command(prefix, &result, began.elapsed());
         result
     }
 }

@@ -6,6 +6,7 @@ use super::client::CountingClient;
 use super::*;
 use crate::ceph::client::MonClient;
 use crate::ceph::command::MonCommand;
+use crate::ceph::command::permissions::Permission;
 use crate::ceph::simulated::SimulatedCluster;
 use crate::ceph::simulated::client::{Fault, SimulatedClient};
 use crate::ceph::types::{Fsid, PoolName};
@@ -148,6 +149,10 @@ async fn commands() {
     );
     let alone = client.send_alone(&change, deadline).await.expect("a reply");
     assert_eq!(alone.code, -1);
+    // What only asks is told apart from what is asked for.
+    let probe = Permission::PoolSet.probe(PoolName::new("none"));
+    let asked = client.send(&probe, deadline).await.expect("a reply");
+    assert_eq!(asked.code, -2);
     let mut seen = lines(&metrics, "poolwright_commands_total");
     seen.sort();
     assert_eq!(
@@ -157,6 +162,7 @@ async fn commands() {
             "poolwright_commands_total{prefix=\"osd pool set\",code=\"-2\"} 1",
             "poolwright_commands_total{prefix=\"osd stat\",code=\"0\"} 1",
             "poolwright_commands_total{prefix=\"osd stat\",code=\"timed_out\"} 1",
+            "poolwright_commands_total{prefix=\"probe\",code=\"-2\"} 1",
         ]
     );
 }

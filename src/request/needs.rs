@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::api::v1alpha1::{
     CephPoolSpec, ClusterConnectionSpec, DeletionPolicy, Management, PoolType, Verb,
 };
-use crate::ceph::permissions::Permission;
+use crate::ceph::command::permissions::Permission;
 
 /// What every pool that is made or adopted takes: its settings, its mark under an application, and its name, which it is
 /// given when it is complete.

@@ -77,11 +77,8 @@ title "Install the three kinds, and tell Poolwright how to reach the cluster"
 run "poolwright crds | kubectl apply -f -"
 run "kubectl create namespace poolwright-system"
 note "a Ceph user that may do what pools need, and nothing more:"
-caps="allow r"
-for command in create set set-quota rename rm "application enable" "application set" "application rm"; do
-  caps="$caps, allow command \\\"osd pool $command\\\""
-done
-run "timeout 20 ceph auth get-or-create client.poolwright mon \"$caps\" osd \"allow r\" -o $dir/key"
+run "poolwright permissions -f examples/connection.yaml -f examples/pools.yaml"
+run "eval \"timeout 20 \$(poolwright permissions) -o $dir/key\""
 run "kubectl -n poolwright-system create secret generic ceph-main --from-file=key=$dir/key"
 run "sed 's#- 192.0.2.11#- \"$(cat "$dir/ceph/monitors")\"#' examples/connection.yaml | kubectl apply -f -"
 

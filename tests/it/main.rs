@@ -59,6 +59,7 @@ mod real {
     mod monitor;
     mod noop;
     mod ownership;
+    mod permissions;
     mod placement;
     mod planes;
     mod rados;

@@ -67,7 +67,7 @@ pub struct ClusterConnectionSpec {
     #[schemars(length(max = 36))]
     pub fsid: Option<String>,
 
-    /// The Ceph user, without `client.`. What it has to be allowed is in the README.
+    /// The Ceph user, without `client.`. `poolwright permissions` prints what it has to be allowed.
     #[serde(default = "default_user")]
     #[schemars(length(min = 1, max = 64))]
     pub user: String,
@@ -297,7 +297,8 @@ pub struct ClusterConnectionStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pools: Option<i32>,
 
-    /// Commands that the Ceph user was not allowed to send.
+    /// Commands that the grants or the CephPools of this connection need, and that the Ceph user is not allowed to send. It
+    /// is asked when the connection is made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub missing_permissions: Vec<String>,

@@ -57,7 +57,6 @@ const LAYERS: &[(&str, &str)] = &[
     ("ceph::view", "data"),
     ("ceph::settings", "settings"),
     ("ceph::command", "data"),
-    ("ceph::permissions", "data"),
     ("ceph::errno", "data"),
     ("ceph::contents", "data"),
     ("api", "api"),

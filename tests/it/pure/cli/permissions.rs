@@ -1,6 +1,6 @@
 //! `permissions`: the smallest line for all, for manifests, and for the users of several connections.
 
-use poolwright::ceph::permissions::Permission;
+use poolwright::ceph::command::permissions::Permission;
 use poolwright::cli::{FAILED, OK};
 
 use super::run;

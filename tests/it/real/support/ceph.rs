@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use poolwright::ceph::permissions::{Permission, mon_capabilities};
+use poolwright::ceph::command::permissions::{Permission, mon_capabilities};
 use poolwright::ceph::rados::{ConnectOptions, Key, Limits, RadosClient};
 use tokio::process::Command;
 

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use super::command::{MonCommand, PoolCreate};
-use super::types::PoolName;
+use super::{MonCommand, PoolCreate};
+use crate::ceph::types::PoolName;
 
 /// A command that changes something, as capabilities name it. Reads are in `allow r` together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
