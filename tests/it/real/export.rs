@@ -33,7 +33,7 @@ async fn pools(case: &Case) -> BTreeMap<String, Value> {
     named.collect()
 }
 
-async fn poolwright(case: &Case, arguments: &[&str]) -> (i32, String, String) {
+pub(super) async fn poolwright(case: &Case, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new("timeout");
     command
         .args(["60", env!("CARGO_BIN_EXE_poolwright")])
@@ -128,7 +128,7 @@ async fn what_is_exported_changes_nothing() {
     let (code, manifests, notes) = poolwright(&case, &["export"]).await;
     assert_eq!(code, 0, "{notes}");
     assert!(
-        notes.contains("pool cephfs.data: recovery_op_priority 9999 is left out: a manifest can have a whole number from 0 to 63"),
+        notes.contains("pool cephfs.data: recovery_op_priority 9999 is left out: a manifest can have a whole number from 1 to 63"),
         "{notes}"
     );
     assert!(
