@@ -81,7 +81,7 @@ mod tests {
 
     use super::*;
 
-    fn pool(spec: Value) -> BTreeSet<Permission> {
+    fn pool(spec: &Value) -> BTreeSet<Permission> {
         let mut whole = json!({"connectionRef": {"name": "main"}, "type": "Replicated"});
         for (field, value) in spec.as_object().expect("an object") {
             whole[field] = value.clone();
@@ -135,20 +135,20 @@ mod tests {
         for (spec, more) in table {
             let mut expected = BTreeSet::from(EVERY_POOL);
             expected.extend(more);
-            assert_eq!(pool(spec.clone()), expected, "{spec}");
+            assert_eq!(pool(&spec), expected, "{spec}");
         }
-        let observed = json!({"management": "Observe", "deletionPolicy": "Delete"});
+        let observed = &json!({"management": "Observe", "deletionPolicy": "Delete"});
         assert_eq!(pool(observed), BTreeSet::new());
     }
 
     /// All that is ever asked for is needed by some manifest.
     #[test]
     fn the_whole_surface() {
-        let replicated = pool(json!({
+        let replicated = pool(&json!({
             "quota": {"maxObjects": 5}, "deletionPolicy": "Delete", "crush": {"failureDomain": "rack"},
             "applications": [{"name": "rbd", "metadata": {"a": "b"}}],
         }));
-        let coded = pool(json!({
+        let coded = pool(&json!({
             "type": "ErasureCoded", "erasureCoded": {"dataChunks": 2, "codingChunks": 1},
         }));
         let all: BTreeSet<Permission> = Permission::ALL.into();

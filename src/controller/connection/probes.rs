@@ -120,13 +120,14 @@ pub(super) async fn ask_again(connection: &ClusterConnection, slot: &mut Slot, u
     if !again {
         return;
     }
-    match ask(live.session.client.as_ref(), needed, generation).await {
-        Some(probed) => {
-            tracing::debug!(connection = connection.name_any(), denied = ?probed.denied, "asked what the Ceph user may send");
-            live.probed = Some(probed);
-        }
-        // Without an answer what was known stays.
-        None => {}
+    // Without an answer what was known stays.
+    if let Some(probed) = ask(live.session.client.as_ref(), needed, generation).await {
+        tracing::debug!(
+            connection = connection.name_any(),
+            denied = ?probed.denied,
+            "asked what the Ceph user may send"
+        );
+        live.probed = Some(probed);
     }
 }
 

@@ -143,7 +143,7 @@ async fn a_connection_that_observes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_monitor_restarts_and_a_cluster_is_another() {
     let world = World::shared().await;
-    let ceph = Arc::new(Ceph::own(&[("OSDS", "2")]).await);
+    let ceph = Arc::new(Ceph::own(&[("OSDS", "3")]).await);
     world.connect("restart", &ceph, json!({})).await;
     let case =
         Case::with_connection(Arc::clone(&world), "restart", "restart", Arc::clone(&ceph)).await;
