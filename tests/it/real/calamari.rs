@@ -42,7 +42,7 @@ async fn resting(case: &Case) -> u64 {
 async fn documented_example() {
     // Ceph's own intervals: commands that are handed over together are one proposal, however busy the machine is.
     let ceph =
-        Arc::new(Ceph::own(&[("OSDS", "1"), ("PROPOSE_INTERVAL", ""), ("MIN_WAIT", "")]).await);
+        Arc::new(Ceph::own(&[("OSDS", "3"), ("PROPOSE_INTERVAL", ""), ("MIN_WAIT", "")]).await);
     let world = World::shared().await;
     let connection = format!("calamari-{}", std::process::id());
     world.connect(&connection, &ceph, json!({})).await;

@@ -53,7 +53,7 @@ pub(crate) async fn slow() -> (Arc<World>, Arc<Ceph>) {
     static SLOW: OnceCell<Arc<Ceph>> = OnceCell::const_new();
     let world = World::shared().await;
     let start = || async {
-        let options = [("PROPOSE_INTERVAL", ""), ("MIN_WAIT", ""), ("OSDS", "2")];
+        let options = [("PROPOSE_INTERVAL", ""), ("MIN_WAIT", ""), ("OSDS", "3")];
         let ceph = Arc::new(Ceph::own(&options).await);
         World::shared()
             .await
