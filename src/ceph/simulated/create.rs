@@ -48,8 +48,9 @@ impl Pending<'_> {
             .filter(|mode| matches!(*mode, "off" | "warn"))
             .unwrap_or("on");
         let pg_num = self.pg_num(create.pg_num, mode)?;
-        let size = self.size(create.size.unwrap_or_default())?;
+        let size = self.size(create.size.unwrap_or_default());
         self.check_pg_num(None, pg_num, size)?;
+        self.fits_a_rule(create.size.unwrap_or_default())?;
         let mut flags = BTreeSet::from(["hashpspool".to_owned(), "creating".to_owned()]);
         if create.bulk == Some(true) {
             flags.insert("bulk".to_owned());
@@ -92,16 +93,20 @@ impl Pending<'_> {
         })
     }
 
-    /// 0 is the default. 16 refuses what its rules cannot place, later releases take the
-    /// lowest eight bits of anything.
-    fn size(&self, size: i64) -> Result<i64, Refusal> {
-        if size == 0 {
-            return Ok(self.config().default_size);
+    /// 0 is the default; of anything else the lowest eight bits count.
+    fn size(&self, size: i64) -> i64 {
+        match size {
+            0 => self.config().default_size,
+            size => size & 0xff,
         }
-        if self.release() < Release::Quincy && !(1..=10).contains(&size) {
+    }
+
+    /// Until 16 rules had sizes, which were looked at after the number of placement groups.
+    fn fits_a_rule(&self, size: i64) -> Result<(), Refusal> {
+        if self.release() < Release::Quincy && !(0..=10).contains(&size) {
             return refuse(EINVAL, "pool size is bigger than the crush rule max size");
         }
-        Ok(size & 0xff)
+        Ok(())
     }
 
     fn pg_num(&self, pg_num: i64, mode: &str) -> Result<i64, Refusal> {

@@ -72,7 +72,8 @@ fn set_size(pending: &Pending<'_>, pool: &mut Pool, value: &str) -> Result<(), R
     if size == 1 && !pending.config().allow_pool_size_one {
         return refuse(EPERM, "configuring pool size as 1 is disabled by default.");
     }
-    if size > pool.size {
+    // 16 looks at it also where copies become fewer.
+    if size > pool.size || pending.release() < Release::Quincy {
         pending.check_pg_num(Some(pool.id), pool.placement_groups.pg_num, size)?;
     }
     pool.size = size;
