@@ -11,7 +11,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     POOLWRIGHT_COMMIT="$COMMIT" cargo build --locked --release && cp target/release/poolwright /poolwright
 
 FROM debian:trixie-slim
-# librados is loaded when the program runs; any release from 16 on does.
+# librados is loaded when the program runs: that of this Debian is 18, which cannot use the keys of kind aes256k that a
+# cluster made with Ceph 20 gives unless it is asked for others (see the README).
 RUN apt-get update \
     && apt-get install -y --no-install-recommends librados2 \
     && rm -rf /var/lib/apt/lists/*

@@ -31,6 +31,9 @@ build: ## Build the program (target/debug/poolwright)
 demo: setup build ## Show the program at work on a real Ceph and a real Kubernetes API (KEEP=1: leave them running)
 	@tests/env/demo.sh
 
+# Tests on the clusters mostly wait, so more of them run at once than there are processors.
+test test-matrix: export RUST_TEST_THREADS ?= 4
+
 # Compiled before the clusters start, which would only idle meanwhile.
 .PHONY: test
 test: setup ## All tests, on a real Ceph cluster and a real Kubernetes control plane

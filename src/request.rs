@@ -1,11 +1,12 @@
 //! From wish to work.
 //!
 //! [`wish`], [`factory`], [`pool_factory`], [`round`], [`guard`], [`preview`], [`ownership`],
-//! [`refusal`], [`rejection`], [`registry`], [`contest`] and [`user_request`] are pure: time, IDs and
+//! [`refusal`], [`rejection`], [`registry`], [`contest`], [`coding`] and [`user_request`] are pure: time, IDs and
 //! randomness come in as arguments.
 //! [`executor`] and [`collection`] talk to Ceph and know no Kubernetes; what has to be
 //! written down before anything is sent goes through the trait in [`journal`].
 
+pub mod coding;
 pub mod collection;
 pub mod contest;
 pub mod executor;
@@ -13,7 +14,9 @@ pub mod factory;
 pub mod guard;
 pub mod journal;
 pub mod locks;
+pub mod moves;
 pub mod ownership;
+pub mod placement;
 pub mod pool_factory;
 pub mod preview;
 pub mod refusal;

@@ -224,6 +224,20 @@ impl MonCommand {
         }
     }
 
+    /// The CRUSH rule it speaks of.
+    pub fn rule(&self) -> Option<&str> {
+        match self {
+            Self::PoolCreate(create) => create.rule.as_deref(),
+            Self::PoolSet {
+                variable, value, ..
+            } => (variable == "crush_rule").then_some(value),
+            Self::RuleCreateReplicated { rule, .. }
+            | Self::RuleCreateErasure { rule, .. }
+            | Self::RuleRemove { rule } => Some(rule),
+            _ => None,
+        }
+    }
+
     /// The JSON object that goes to the monitor.
     pub fn to_json(&self) -> Value {
         let mut object = Map::new();

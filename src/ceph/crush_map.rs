@@ -6,7 +6,7 @@
 pub mod binary;
 pub mod json;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A cluster's CRUSH map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,14 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// The kind of a rule for replicated pools.
+    pub const REPLICATED: u8 = 1;
+
+    /// Whether it says the same as another one, whatever the two are called.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.steps == other.steps
+    }
+
     /// A rule of which no more than the name is known.
     pub fn named(name: impl Into<String>) -> Self {
         Self {
@@ -245,5 +253,75 @@ impl CrushMap {
     pub fn rule_named(&self, name: &str) -> Option<i64> {
         let found = self.rules.iter().find(|(_, rule)| rule.name == name);
         found.map(|(number, _)| *number)
+    }
+}
+
+/// What a rule that shall be made names and the map has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoSuch {
+    /// The bucket to choose under.
+    Root,
+    /// The type of bucket.
+    Type,
+    /// The device class.
+    Class,
+}
+
+impl CrushMap {
+    /// A bucket's number by its name.
+    pub fn bucket_named(&self, name: &str) -> Option<i32> {
+        let found = self.buckets.iter().find(|(_, bucket)| bucket.name == name);
+        found.map(|(number, _)| *number)
+    }
+
+    /// The number of a type of buckets.
+    pub fn type_named(&self, name: &str) -> Option<i32> {
+        let found = self.types.iter().find(|(_, known)| *known == name);
+        found.map(|(number, _)| *number)
+    }
+
+    /// The device classes that devices have.
+    pub fn classes(&self) -> BTreeSet<&str> {
+        let devices = self.devices.values();
+        devices
+            .filter_map(|device| device.class.as_deref())
+            .collect()
+    }
+
+    /// The rule that `osd crush rule create-replicated NAME ROOT TYPE [CLASS]` makes of this map.
+    ///
+    /// # Errors
+    ///
+    /// What is not in the map.
+    pub fn replicated_rule(
+        &self,
+        name: &str,
+        root: &str,
+        bucket_type: &str,
+        class: Option<&str>,
+    ) -> Result<Rule, NoSuch> {
+        let number = self.type_named(bucket_type).ok_or(NoSuch::Type)?;
+        let mut item = self.bucket_named(root).ok_or(NoSuch::Root)?;
+        if let Some(class) = class {
+            item = self
+                .bucket_named(&format!("{root}~{class}"))
+                .ok_or(NoSuch::Class)?;
+        }
+        // Ceph chooses OSDs at once where they are the failure domain.
+        let way = if number == 0 {
+            Choice::FirstN
+        } else {
+            Choice::LeafFirstN
+        };
+        let choose = Step::Choose {
+            way,
+            count: 0,
+            bucket_type: bucket_type.to_owned(),
+        };
+        Ok(Rule {
+            name: name.to_owned(),
+            kind: Rule::REPLICATED,
+            steps: vec![Step::Take { item }, choose, Step::Emit],
+        })
     }
 }

@@ -44,6 +44,8 @@ pub struct OsdMap {
     pub pools: BTreeMap<PoolId, Arc<Pool>>,
     /// The OSDs that exist, by number.
     pub osds: BTreeMap<i32, Osd>,
+    /// Pools of which placement groups are for the moment on other OSDs than they shall be, until their data has moved.
+    pub moving: BTreeSet<PoolId>,
     /// Keys and values of each erasure-code profile.
     pub erasure_code_profiles: BTreeMap<String, BTreeMap<String, String>>,
 }

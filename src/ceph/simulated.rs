@@ -18,9 +18,11 @@ pub mod client;
 mod create;
 mod crush;
 pub mod dump;
+mod erasure;
 mod numbers;
 mod pending;
 mod reply;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod variables;
@@ -111,6 +113,7 @@ impl SimulatedCluster {
             stretch_mode: StretchMode::default(),
             pools: BTreeMap::new(),
             osds: crush::numbers(osds).map(|number| (number, osd)).collect(),
+            moving: BTreeSet::new(),
             erasure_code_profiles: BTreeMap::new(),
         };
         let crush = crush::flat(osds);
@@ -204,6 +207,12 @@ impl SimulatedCluster {
         self.last_pool = self.last_pool.max(highest.unwrap_or(self.last_pool));
     }
 
+    /// Somebody else's change to the CRUSH map, in an epoch of its own.
+    pub fn edit_crush(&mut self, edit: impl FnOnce(&mut CrushMap)) {
+        edit(&mut self.crush);
+        self.next_epoch();
+    }
+
     /// Somebody else's change to a pool, in an epoch of its own; whether there is such a pool.
     pub fn edit_pool(&mut self, name: &str, edit: impl FnOnce(&mut Pool)) -> bool {
         let Some(id) = self.pool(name).map(|pool| pool.id) else {
@@ -284,9 +293,23 @@ impl SimulatedCluster {
         for id in changes.removed {
             self.map.pools.remove(&id);
         }
+        for (name, profile) in changes.profiles {
+            put(&mut self.map.erasure_code_profiles, name, profile);
+        }
+        for (number, rule) in changes.rules {
+            put(&mut self.crush.rules, number, rule);
+        }
         self.last_pool = changes.last_pool;
         self.last_create_time = changes.last_create_time;
     }
+}
+
+/// What there is now, or that it is gone.
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => map.insert(key, value),
+        None => map.remove(&key),
+    };
 }
 
 /// A pool one epoch later; `None` where nothing is left to do, or nobody to do it.

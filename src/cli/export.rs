@@ -90,7 +90,12 @@ pub fn execute(arguments: &Arguments, streams: &mut Streams<'_>) -> Result<u8, E
         if !asked.is_empty() && !asked.contains(name) {
             continue;
         }
-        match manifest::of_pool(pool, &target, &mut taken) {
+        match manifest::of_pool(
+            pool,
+            view.crush().rule_name(pool.crush_rule),
+            &target,
+            &mut taken,
+        ) {
             Ok(exported) => {
                 for note in &exported.notes {
                     complain(streams.err, &format!("pool {name}: {note}"));

@@ -109,6 +109,8 @@ pub struct Side {
     pub removal_tried: Option<RemovalTry>,
     /// When the deletion of an object with an unfinished creation was first looked at.
     pub deleting_since: Option<Instant>,
+    /// Whether what was made for the pool was looked for after it had gone.
+    pub tidied: bool,
     /// The values of annotations that do nothing, as far as that was told.
     pub ignored: BTreeSet<(&'static str, String)>,
     /// What the last event was about, so that events come on changes only.

@@ -323,7 +323,11 @@ fn observed_now(inputs: &Inputs<'_>, step: &Step) -> String {
         .zip(inputs.seen.as_ref())
         .map_or_else(
             || step.observed.clone(),
-            |(setting, (pool, _))| setting.observed_text(pool),
+            |(setting, (pool, rule))| match setting.variable {
+                // The pool itself knows only its number.
+                variable if variable == settings::CRUSH_RULE.variable => rule.clone(),
+                _ => setting.observed_text(pool),
+            },
         )
 }
 

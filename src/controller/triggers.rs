@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::pools::{GuardedPool, Pools};
 use super::registry::{Change, RegistryEvent};
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::v1alpha1::CephPool;
+use crate::api::v1alpha1::{CephPool, PoolType};
 use crate::ceph::types::{PoolId, PoolName};
 use crate::ceph::view::ClusterView;
 use crate::request::work::PoolKey;
@@ -122,7 +122,16 @@ fn concerns(pool: &CephPool, old: &ClusterView, new: &ClusterView) -> bool {
         let private = name.while_creating(nonce);
         old.pool_named(&private) != new.pool_named(&private)
     });
-    id_moved || name_moved || under_way || rule_moved
+    id_moved || name_moved || under_way || rule_moved || coding_moved(pool, old, new)
+}
+
+/// Whether what an erasure-coded pool is made with has moved: a profile, and the tree as long as there is no pool.
+fn coding_moved(pool: &CephPool, old: &ClusterView, new: &ClusterView) -> bool {
+    let made = pool.status.as_ref().and_then(|status| status.pool_id);
+    let (before, now) = (old.map(), new.map());
+    pool.spec.pool_type == PoolType::ErasureCoded
+        && (before.erasure_code_profiles != now.erasure_code_profiles
+            || (made.is_none() && old.crush() != new.crush()))
 }
 
 /// An object is gone: its claim or its mark may have stood in another one's way.

@@ -10,9 +10,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::executor::{Access, run};
+use super::executor::{Access, Shared, run};
 use super::journal::Journal;
 use super::locks::NameLocks;
+use super::moves::Moves;
 use super::work::{PoolKey, PoolWork, RunEnd};
 
 /// The work on all pools. Cheap to clone.
@@ -24,6 +25,10 @@ pub struct RequestCollection {
     stop: CancellationToken,
     /// Names that commands without an answer may still use.
     pub locks: NameLocks,
+    /// Keeps those who use a profile or a rule and those who remove one apart.
+    pub shared: Shared,
+    /// Whose turn it is to move data, or to name a rule.
+    pub moves: Moves,
 }
 
 impl RequestCollection {
@@ -36,6 +41,8 @@ impl RequestCollection {
             ended,
             stop,
             locks: NameLocks::default(),
+            shared: Shared::default(),
+            moves: Moves::default(),
         }
     }
 

@@ -7,6 +7,7 @@
 mod planning;
 mod removal;
 mod sending;
+mod tidying;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,14 +19,17 @@ pub use self::planning::fresh_word;
 use self::planning::{Before, ended, plan, spend_tokens, submitted, without_rejected};
 use self::removal::{Looked, given_back, gives_back};
 use self::sending::send;
+pub use self::tidying::Shared;
+use self::tidying::{left_by, tidy};
 use super::guard;
 use super::journal::{Entry, Journal, JournalError};
 use super::locks::NameLocks;
+use super::moves::{Moves, Turn};
 use super::preview::MAX_ROUNDS;
 use super::round::Round;
 use super::work::{PoolKey, PoolWork, RunEnd};
 use crate::ceph::client::MonClient;
-use crate::ceph::types::Epoch;
+use crate::ceph::types::{Epoch, PoolName};
 use crate::ceph::view::ClusterView;
 use crate::monitor::throttle::CreatePermit;
 use crate::monitor::{ClusterMonitor, NotUsable};
@@ -54,6 +58,10 @@ pub struct Access {
     pub aim: Aim,
     /// Names that commands without an answer may still use.
     pub locks: NameLocks,
+    /// Keeps those who use a profile or a rule and those who remove one apart.
+    pub shared: Shared,
+    /// Whose turn it is to move data, or to name a rule.
+    pub moves: Moves,
 }
 
 /// What a run is to come to.
@@ -91,6 +99,7 @@ async fn rounds(
     let _hurry = access.monitor.hurry();
     let mut objections = 0;
     let mut looked: Option<Looked> = None;
+    let mut left = None;
     for _ in 0..MAX_ROUNDS {
         if stop.is_cancelled() {
             return Ok(RunEnd::Stopped);
@@ -108,19 +117,18 @@ async fn rounds(
         }
         let round = without_rejected(work, std::mem::take(&mut next.round));
         if round.is_empty() {
+            if next.found.is_none() {
+                tidy(work, access, journal, &wish, left).await;
+            }
             return Ok(ended(work, access.aim, next.refusals));
         }
-        let held = access
-            .locks
-            .holds_back(&round, &wish.pool, key, &view, Instant::now());
-        if let Some((name, wait)) = held {
-            before.put_back(work);
-            tracing::info!(%name, ?wait, "a locked name");
-            return Err(RunEnd::Later(format!(
-                "the name {name} is left alone for half a minute, since a command that uses it was not answered and may \
-                 still be executed"
-            )));
-        }
+        let _turn = match access.take_turn(key, &wish.pool, &round, &view) {
+            Ok(turn) => turn,
+            Err(later) => {
+                before.put_back(work);
+                return Err(later);
+            }
+        };
         // Creates are throttled by what they do to the monitor, before anything is written down.
         let Some(_permit) = stop.run_until_cancelled(turn(access, &round)).await else {
             before.put_back(work);
@@ -151,7 +159,9 @@ async fn rounds(
             looked = None;
             continue;
         }
+        let _using = access.shared.using(access.client.fsid(), &round).await;
         let view = access.newest_view().await?;
+        left = left_by(&round, &view).or(left);
         let pool = next.found.as_ref().map(|found| found.identity.id);
         let proof = Looked::proof(looked.as_ref());
         match guard::check(&round, &wish, &view, pool, proof) {
@@ -197,6 +207,29 @@ async fn turn(access: &Access, round: &Round) -> Option<CreatePermit> {
 }
 
 impl Access {
+    /// Takes the round's turn among those of other pools, and after commands that may still come.
+    fn take_turn(
+        &self,
+        key: &PoolKey,
+        wanted: &PoolName,
+        round: &Round,
+        view: &ClusterView,
+    ) -> Result<Turn, RunEnd> {
+        let now = Instant::now();
+        if let Some((name, wait)) = self.locks.holds_back(round, wanted, key, view, now) {
+            tracing::info!(%name, ?wait, "a locked name");
+            return Err(RunEnd::Later(format!(
+                "the name {name} is left alone for half a minute, since a command that uses it was not answered and may \
+                 still be executed"
+            )));
+        }
+        let turn = self.moves.take(self.client.fsid(), key, round, now);
+        turn.map_err(|busy| {
+            tracing::info!(%busy, "another pool's turn");
+            RunEnd::Later(busy.to_string())
+        })
+    }
+
     /// The newest view that may be acted on. While the map of a new epoch is being read there is none for
     /// a moment, which is waited for.
     async fn view(&self) -> Result<Arc<ClusterView>, RunEnd> {

@@ -24,6 +24,8 @@ pub struct Next {
     pub refusals: Vec<Refusal>,
     /// What has to happen by itself before the rest can be sent, in a sentence.
     pub waiting: Option<&'static str>,
+    /// What a person should know beside, in a sentence.
+    pub note: Option<String>,
     /// The pool, where there is one.
     pub found: Option<Found>,
     /// What a grant has to allow for the round.
@@ -101,6 +103,10 @@ impl Next {
                 record.applied.clear();
                 record.claim_recorded = false;
             }
+        }
+        // What is made for a pool is not left behind when its object goes before there is one.
+        let begins = self.round.creates() || self.round.prepares();
+        if begins && record.identity.is_none() {
             record.unpublished = true;
             record.private_base.get_or_insert_with(|| wish.pool.clone());
         }

@@ -3,12 +3,17 @@
 #[cfg(test)]
 mod tests;
 
+use super::coding::{self, MADE};
 use super::ownership::{Mark, read_mark};
+use super::placement::MadeRule;
 use super::pool_factory::Proof;
 use super::round::{Round, Step};
 use super::wish::Wish;
-use crate::ceph::command::MonCommand;
+use crate::ceph::command::{MonCommand, PoolCreate};
 use crate::ceph::contents::Contents;
+use crate::ceph::crush_map::Rule;
+use crate::ceph::osd_map::Pool;
+use crate::ceph::settings::CRUSH_RULE;
 use crate::ceph::types::{PoolId, PoolName};
 use crate::ceph::view::ClusterView;
 
@@ -51,16 +56,25 @@ pub enum Objection {
         /// This object's pool, where it is known.
         pool: Option<PoolId>,
     },
+    /// Data that would move, which nobody has confirmed.
+    #[error("nobody has confirmed that the data of {0} moves")]
+    Moves(PoolName),
     /// A profile or rule that is not one of those made here, whose names say what is in them.
     #[error("{0} is not a profile or rule of ours")]
     NotMade(String),
+    /// A profile or rule whose name is not the hash of what is in it, or that is to be made and is there already.
+    #[error("{0} is there already, or is not the name of what is in it")]
+    Misnamed(String),
+    /// A creation with a profile or rule that is not there.
+    #[error("{0}, with which a pool is to be made, is not there")]
+    Gone(String),
+    /// A removal of a profile or rule that a pool has.
+    #[error("a pool uses {0}")]
+    InUse(String),
     /// A mark that would go over somebody else's, or a key that makes the map unreadable.
     #[error("key {0:?} may not be written")]
     Key(String),
 }
-
-/// How the names of the profiles and rules made here begin; a hash of what is in them follows.
-pub const MADE: &str = "poolwright-";
 
 /// Checks a round against the view it was made from and the pool the planner found.
 ///
@@ -106,6 +120,7 @@ pub fn check(
                 if create.pool != private || view.pool_named(&create.pool).is_some() {
                     return Err(Objection::CreatesElsewhere(create.pool.clone()));
                 }
+                there(create, view)?;
             }
             MonCommand::PoolRemove { pool: name } => {
                 if removal.as_ref() == Some(name) && wish.remove {
@@ -148,19 +163,17 @@ pub fn check(
             | MonCommand::PoolSetQuota { pool: name, .. }
             | MonCommand::ApplicationEnable { pool: name, .. }
             | MonCommand::ApplicationRemove { pool: name, .. }) => {
-                if command.leaves_one_copy() && step.token.is_none() {
-                    return Err(Objection::Unconfirmed(name.clone()));
+                if step.token.is_none() {
+                    harmless(command, name, wish)?;
                 }
                 means_ours(name)?;
                 nobody_elses(step, name, wish, view)?;
             }
-            MonCommand::ProfileSet { profile: name, .. }
-            | MonCommand::ProfileRemove { profile: name }
-            | MonCommand::RuleCreateReplicated { rule: name, .. }
-            | MonCommand::RuleCreateErasure { rule: name, .. }
-            | MonCommand::RuleRemove { rule: name } => {
-                made_here(name)?;
-            }
+            MonCommand::RuleCreateReplicated { .. }
+            | MonCommand::RuleCreateErasure { .. }
+            | MonCommand::ProfileSet { .. }
+            | MonCommand::ProfileRemove { .. }
+            | MonCommand::RuleRemove { .. } => shared(&step.command, view)?,
             MonCommand::OsdStat
             | MonCommand::OsdGetMap { .. }
             | MonCommand::OsdDump
@@ -190,6 +203,49 @@ fn empty(
     }
 }
 
+/// What pools share is made under the name that says what is in it, and removed where no pool has it.
+fn shared(command: &MonCommand, view: &ClusterView) -> Result<(), Objection> {
+    let used = |uses: &dyn Fn(&Pool) -> bool| view.map().pools.values().any(|pool| uses(pool));
+    match command {
+        MonCommand::RuleCreateReplicated {
+            rule,
+            root,
+            bucket_type,
+            class,
+        } => says_what_it_places(rule, root, bucket_type, class.as_deref()),
+        MonCommand::ProfileSet { profile: name, .. }
+        | MonCommand::RuleCreateErasure { rule: name, .. } => {
+            made_here(name)?;
+            says_its_name(command, view)
+        }
+        MonCommand::ProfileRemove { profile: name } => {
+            made_here(name)?;
+            let keys = view.map().erasure_code_profiles.get(name);
+            if keys.is_some_and(|keys| !coding::says_its_name(name, keys)) {
+                Err(Objection::Misnamed(name.clone()))
+            } else if used(&|pool| pool.erasure_code_profile == *name) {
+                Err(Objection::InUse(name.clone()))
+            } else {
+                Ok(())
+            }
+        }
+        MonCommand::RuleRemove { rule: name } => {
+            made_here(name)?;
+            let number = view.crush().rule_named(name);
+            let rule = number.and_then(|number| view.crush().rules.get(&number));
+            let replicated = rule.is_some_and(|rule| rule.kind == Rule::REPLICATED);
+            if replicated && !MadeRule::is_one(name, view.crush()) {
+                Err(Objection::NotMade(name.clone()))
+            } else if used(&|pool| Some(pool.crush_rule) == number) {
+                Err(Objection::InUse(name.clone()))
+            } else {
+                Ok(())
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Profiles and rules of others are only used.
 fn made_here(name: &str) -> Result<(), Objection> {
     if name.starts_with(MADE) {
@@ -197,6 +253,76 @@ fn made_here(name: &str) -> Result<(), Objection> {
     } else {
         Err(Objection::NotMade(name.to_owned()))
     }
+}
+
+/// A pool is made with a profile and a rule that are there: monitors do not look for those that are about to go.
+fn there(create: &PoolCreate, view: &ClusterView) -> Result<(), Objection> {
+    let profiles = &view.map().erasure_code_profiles;
+    let profile = create.profile.as_ref();
+    let rule = create.rule.as_ref();
+    let missing = profile
+        .filter(|name| !profiles.contains_key(*name))
+        .or_else(|| rule.filter(|name| view.crush().rule_named(name).is_none()));
+    missing.map_or(Ok(()), |name| Err(Objection::Gone(name.clone())))
+}
+
+/// A profile is made under the hash of what is in it, and a rule from a profile under the hash of that; neither over
+/// one that is there.
+fn says_its_name(command: &MonCommand, view: &ClusterView) -> Result<(), Objection> {
+    let profiles = &view.map().erasure_code_profiles;
+    let (name, right) = match command {
+        MonCommand::ProfileSet { profile, values } => {
+            let right = coding::profile_name(&coding::parse_values(values));
+            (
+                profile,
+                !profiles.contains_key(profile) && right == *profile,
+            )
+        }
+        MonCommand::RuleCreateErasure { rule, profile } => {
+            let keys = profiles.get(profile);
+            let right = keys.is_some_and(|keys| coding::rule_name(profile, keys) == *rule);
+            (rule, right && view.crush().rule_named(rule).is_none())
+        }
+        _ => return Ok(()),
+    };
+    if right {
+        Ok(())
+    } else {
+        Err(Objection::Misnamed(name.clone()))
+    }
+}
+
+/// A rule is made under the name that says what is in it.
+fn says_what_it_places(
+    rule: &str,
+    root: &str,
+    bucket_type: &str,
+    class: Option<&str>,
+) -> Result<(), Objection> {
+    let made = MadeRule {
+        failure_domain: bucket_type.to_owned(),
+        root: root.to_owned(),
+        device_class: class.map(str::to_owned),
+    };
+    if made.name() == rule {
+        Ok(())
+    } else {
+        Err(Objection::NotMade(rule.to_owned()))
+    }
+}
+
+/// What takes a person's word: one copy of everything, and another rule, which moves the data of a pool in which there
+/// can be any.
+fn harmless(command: &MonCommand, name: &PoolName, wish: &Wish) -> Result<(), Objection> {
+    let sets_rule = matches!(command, MonCommand::PoolSet { variable, .. }
+        if *variable == CRUSH_RULE.variable);
+    if sets_rule && !wish.record.unpublished {
+        return Err(Objection::Moves(name.clone()));
+    }
+    if command.leaves_one_copy() {
+        return Err(Objection::Unconfirmed(name.clone()));
+    }
+    Ok(())
 }
 
 /// Nothing goes to a pool that carries somebody else's mark; a mark over it does when that is dead or a person has

@@ -6,15 +6,20 @@
 //! record identifies.
 
 mod configure;
+mod erasure;
+mod leftover;
 mod locate;
+mod placement;
 mod remove;
 
+pub use self::leftover::{Leftover, leftover_round};
 pub use self::remove::{Proof, discard_round, removal_round};
 
 use self::configure::Configuration;
 use self::locate::Place;
 use super::factory::{Found, Next, RequestFactory};
 use super::ownership::{MARK_KEY, Mark, OBJECT_KEY, read_mark};
+use super::placement::Placement;
 use super::refusal::Refusal;
 use super::round::{MARK_FIELD, POOL_FIELD, Round, Step};
 use super::wish::Wish;
@@ -35,12 +40,18 @@ const DEFAULT_PG_NUM: i64 = 32;
 impl RequestFactory for PoolRequestFactory {
     fn next_round(&self, wish: &Wish, view: &ClusterView) -> Next {
         let next = match locate::locate(wish, view) {
-            Err(refusal) if refusal.reason == Reason::PoolMissing => missing(wish, refusal),
+            Err(refusal) if refusal.reason == Reason::PoolMissing => missing(wish, view, refusal),
             Err(refusal) => Next::refused(refusal),
             Ok(Place::Nowhere) => Next {
                 verb: Verb::Create,
-                ..create(wish)
+                ..create(wish, view)
             },
+            Ok(
+                Place::Private(pool)
+                | Place::Published(pool)
+                | Place::Elsewhere(pool)
+                | Place::Unowned { pool, .. },
+            ) if let Some(refusal) = erasure::another_type(wish, pool) => Next::refused(refusal),
             Ok(Place::Private(pool)) => Next {
                 found: Some(found(view, pool, wish, false)),
                 verb: Verb::Create,
@@ -65,7 +76,7 @@ impl RequestFactory for PoolRequestFactory {
                 } else {
                     Verb::Adopt
                 },
-                ..adopt(wish, pool, token.as_ref())
+                ..adopt(wish, pool, view, token.as_ref())
             },
         };
         let mut next = Next {
@@ -80,7 +91,7 @@ impl RequestFactory for PoolRequestFactory {
 
 /// A pool that is gone, and that a person may want made again. What else that takes a word for is asked for in the same
 /// breath, so that nobody finds out about the second danger after having agreed to the first.
-fn missing(wish: &Wish, refusal: Refusal) -> Next {
+fn missing(wish: &Wish, view: &ClusterView, refusal: Refusal) -> Next {
     let supposing = |refusals: &[Refusal]| {
         let mut wish = wish.clone();
         for asked in refusals.iter().filter_map(|refusal| refusal.token.as_ref()) {
@@ -89,7 +100,8 @@ fn missing(wish: &Wish, refusal: Refusal) -> Next {
         }
         wish
     };
-    let sizes = configure::unsafe_wishes(&supposing(std::slice::from_ref(&refusal)), None, None);
+    let supposed = supposing(std::slice::from_ref(&refusal));
+    let sizes = configure::unsafe_wishes(&supposed, None, None, view);
     // The command to confirm it with names all of them.
     let identity = wish.record.identity.as_ref();
     let first = identity.and_then(|identity| locate::missing(&supposing(&sizes), identity));
@@ -117,8 +129,8 @@ fn found(view: &ClusterView, pool: &Pool, wish: &Wish, published: bool) -> Found
 }
 
 /// Round one: everything that `osd pool create` can take, since there is no transaction.
-fn create(wish: &Wish) -> Next {
-    let refusals = configure::unsafe_wishes(wish, None, None);
+fn create(wish: &Wish, view: &ClusterView) -> Next {
+    let refusals = configure::unsafe_wishes(wish, None, None, view);
     if !refusals.is_empty() {
         return Next {
             refusals,
@@ -140,6 +152,21 @@ fn create(wish: &Wish) -> Next {
             "names that begin with a dot are Ceph's own, and newer monitors answer that they made such a pool \
              without making it; choose another poolName",
         ));
+    }
+    let erasure::Made { profile, rule } = match erasure::prepared(wish, view) {
+        Ok(made) => made,
+        Err(first) => return *first,
+    };
+    let placed = match placement::for_creation(wish, view) {
+        Ok(placed) => placed,
+        Err(refusal) => return Next::refused(refusal),
+    };
+    if let Some(step) = placed.make {
+        // A round of its own: the creation names the rule, which has to be committed and to say what it shall.
+        return Next {
+            round: Round { steps: vec![step] },
+            ..Next::default()
+        };
     }
     let minimum = wish.asked_integer(&settings::PG_NUM_MIN);
     let maximum = wish.asked_integer(&settings::PG_NUM_MAX);
@@ -164,8 +191,8 @@ fn create(wish: &Wish) -> Next {
             Some(Value::Double(ratio)) if *ratio > 0.0 => Some(*ratio),
             _ => None,
         },
-        profile: None,
-        rule: None,
+        profile,
+        rule: rule.or_else(|| wish.placement.as_ref().map(Placement::name)),
     });
     Next {
         round: Round {
@@ -175,16 +202,19 @@ fn create(wish: &Wish) -> Next {
                 desired: wish.pool.to_string(),
                 observed: "absent".to_owned(),
                 reason: format!(
-                    "create the pool under a private name; it is renamed to {} when it is configured and marked",
-                    wish.pool
+                    "create the pool under a private name; it is renamed to {} when it is configured and marked{}",
+                    wish.pool,
+                    placed
+                        .doubt
+                        .map_or_else(String::new, |doubt| format!(". {doubt}"))
                 ),
                 last: false,
-                token: configure::confirmed_wishes(wish).into_iter().next(),
+                token: configure::confirmed_wishes(wish, view).into_iter().next(),
             }],
         },
         confirmed: locate::made_again(wish)
             .into_iter()
-            .chain(configure::confirmed_wishes(wish))
+            .chain(configure::confirmed_wishes(wish, view))
             .collect(),
         ..Next::default()
     }
@@ -227,6 +257,7 @@ fn unpublished(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
         locks,
         refusals,
         waiting: _,
+        note: _,
     } = configure::configuration(wish, pool, view);
     if !steps.is_empty() || !refusals.is_empty() {
         return Next {
@@ -268,6 +299,7 @@ fn published(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
         locks,
         refusals,
         waiting,
+        note,
     } = configure::configuration(wish, pool, view);
     steps.extend(metadata(wish, pool));
     if !wish.observe {
@@ -278,17 +310,29 @@ fn published(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
     if steps.is_empty() {
         steps = locks;
     }
+    if steps.is_empty() && refusals.is_empty() && !wish.observe {
+        steps = placement::let_go(wish, view);
+    }
     Next {
         round: Round { steps },
         refusals,
         waiting,
+        note,
         ..Next::default()
     }
 }
 
 /// The one round that makes a pool ours: its mark, and nothing else. Before it the application that carries the mark,
 /// where the pool has none.
-fn adopt(wish: &Wish, pool: &Pool, token: Option<&String>) -> Next {
+fn adopt(wish: &Wish, pool: &Pool, view: &ClusterView, token: Option<&String>) -> Next {
+    let refusals = erasure::differences(wish, pool, view);
+    if !refusals.is_empty() {
+        // It could never be as it is asked for.
+        return Next {
+            refusals,
+            ..Next::default()
+        };
+    }
     let steps = if pool.applications.is_empty() {
         match wish.applications.keys().next() {
             Some(application) => vec![configure::enable(

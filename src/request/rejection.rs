@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::round::Step;
 use crate::ceph::client::Reply;
 use crate::ceph::command::MonCommand;
-use crate::ceph::errno::{Verdict, judge};
+use crate::ceph::errno::{Verdict, judge, map_moved};
 
 /// A command that Ceph refused. It is not sent again as it is until something changes.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +49,13 @@ impl Rejection {
 
     /// The rejection in a reply, if it is one that a second try with the same command would meet again.
     pub fn of(step: &Step, reply: &Reply, at: Timestamp) -> Option<Self> {
-        let verdict = judge(reply.code);
+        let verdict = match (&step.command, judge(reply.code)) {
+            // It uses nothing that is in the map: what there is none of is the technique.
+            (MonCommand::ProfileSet { .. }, Verdict::Later) if map_moved(reply.code) => {
+                Verdict::Refused
+            }
+            (_, verdict) => verdict,
+        };
         // A pool that cannot be removed just now gets its name back, and is not kept under a private one until it can.
         let removal = matches!(step.command, MonCommand::PoolRemove { .. });
         match verdict {

@@ -43,6 +43,16 @@ impl Round {
         self.steps.iter().map(|step| step.field.as_str()).collect()
     }
 
+    /// Whether it makes what a pool is to be created with.
+    pub fn prepares(&self) -> bool {
+        self.steps.iter().any(|step| {
+            matches!(
+                step.command,
+                MonCommand::ProfileSet { .. } | MonCommand::RuleCreateErasure { .. }
+            )
+        })
+    }
+
     /// Whether it takes a name away or a pool, or does what a person had to confirm: what people say up to the last moment
     /// has to be heard.
     pub fn is_grave(&self) -> bool {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::placement::Placement;
 use super::preview::Plan;
 use super::refusal::Refusal;
 use super::round::{POOL_FIELD, Round};
@@ -290,14 +291,16 @@ impl UserRequest {
         })
     }
 
-    /// Whether something that is refused may be what this request waits for. A lock of somebody else's blocks
-    /// its own field only; every other refusal stands for the whole pool, of which then no step is planned.
+    /// Whether something that is refused may be what this request waits for. A lock of somebody else's and what
+    /// keeps data where it is block their own field only; every other refusal stands for the whole pool, of which then no step is planned.
     fn is_hindered_by(&self, refusal: &Refusal) -> bool {
         let of_another_field = refusal
             .field
             .as_ref()
             .is_some_and(|field| !self.fields.contains_key(field));
-        refusal.reason != Reason::Blocked || !of_another_field
+        let alone = matches!(refusal.reason, Reason::Blocked | Reason::CannotPlace)
+            || refusal.field.as_deref() == Some(settings::CRUSH_RULE.field);
+        !alone || !of_another_field
     }
 
     /// It is done, as a view of this epoch shows.
@@ -396,6 +399,9 @@ fn wanted(field: &str, seen: &Observation<'_>) -> Option<String> {
             .filter(|_| mode.as_deref() != Some("on"))
             .map(|count| count.to_string());
     }
+    if field == settings::CRUSH_RULE.field {
+        return wish.placement.as_ref().map(Placement::name);
+    }
     if let Some(asked) = wish
         .settings
         .iter()
@@ -422,8 +428,9 @@ fn misses(pool: &Pool, field: &str, value: &str) -> bool {
         _ if value == "not set" => !row.is_unset(pool),
         (observed, _) => observed.map(|observed| observed.to_string()).as_deref() != Some(value),
     };
-    // The number of placement groups may be the autoscaler's by now.
-    field != settings::PG_NUM.field && settings::of_field(field).any(differs)
+    // The number of placement groups may be the autoscaler's by now, and of the rule the pool knows only the number.
+    ![settings::PG_NUM.field, settings::CRUSH_RULE.field].contains(&field)
+        && settings::of_field(field).any(differs)
 }
 
 fn superseded_by(generation: i64) -> String {

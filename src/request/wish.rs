@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::coding::Coding;
 use super::ownership::Owner;
+use super::placement::{Placement, rule_field};
 use super::refusal::Refusal;
 use super::round::POOL_FIELD;
 use super::token::{Answer, AskedToken, Confirmations, Danger, UsedToken};
@@ -29,8 +31,12 @@ pub struct Wish {
     pub settings: Vec<Asked>,
     /// `placementGroups.count`: kept while autoscaling is not on, else the number at creation only.
     pub pg_count: Option<i64>,
+    /// `crush`: where the copies shall lie.
+    pub placement: Option<Placement>,
     /// The applications that the manifest names, with their keys.
     pub applications: BTreeMap<String, BTreeMap<String, String>>,
+    /// The erasure coding that it asks for; none of a replicated pool.
+    pub coding: Option<Coding>,
     /// The generation of the object that it was read from; 0 where there is none.
     pub generation: i64,
     /// Whether only to look.
@@ -156,7 +162,9 @@ impl Wish {
             pool,
             settings: Vec::new(),
             pg_count: None,
+            placement: None,
             applications: BTreeMap::new(),
+            coding: None,
             generation,
             observe: false,
             adopt: false,
@@ -186,6 +194,13 @@ impl Wish {
         if self.pg_count.is_some() {
             fields.insert(settings::PG_NUM.field.to_owned());
         }
+        if let Some(placement) = &self.placement {
+            fields.insert(settings::CRUSH_RULE.field.to_owned());
+            // So that the rule can be removed again when no pool has it any more.
+            if let Placement::Made(made) = placement {
+                fields.insert(rule_field(&made.name()));
+            }
+        }
         for (application, keys) in &self.applications {
             fields.insert(application_field(application));
             fields.extend(keys.keys().map(|key| key_field(application, key)));
@@ -197,8 +212,7 @@ impl Wish {
     ///
     /// # Errors
     ///
-    /// Every field whose behaviour this release does not have, each as `Unsupported`; a value
-    /// that validation should have refused is `InvalidSpec`.
+    /// `InvalidSpec` for a value that validation should have refused.
     pub fn read(
         owner: Owner,
         spec: &CephPoolSpec,
@@ -206,10 +220,6 @@ impl Wish {
         connection: Management,
         record: Record,
     ) -> Result<Self, Vec<Refusal>> {
-        let refusals = unsupported(spec);
-        if !refusals.is_empty() {
-            return Err(refusals);
-        }
         let name = spec.pool_name.as_deref().unwrap_or(&owner.name);
         Ok(Self {
             pool: PoolName::new(name),
@@ -219,6 +229,11 @@ impl Wish {
                 .as_ref()
                 .and_then(|groups| groups.count)
                 .map(i64::from),
+            placement: spec
+                .crush
+                .as_ref()
+                .filter(|_| spec.pool_type == PoolType::Replicated)
+                .and_then(Placement::of),
             applications: spec
                 .applications
                 .iter()
@@ -230,6 +245,7 @@ impl Wish {
                     (application.name.clone(), keys.collect())
                 })
                 .collect(),
+            coding: Coding::read(spec),
             generation,
             observe: spec.management == Management::Observe || connection == Management::Observe,
             adopt: spec.adoption_policy == AdoptionPolicy::IfUnowned,
@@ -288,6 +304,10 @@ fn asked(spec: &CephPoolSpec) -> Result<Vec<Asked>, Vec<Refusal>> {
             groups.target_size_ratio.as_ref(),
         );
         asked.flag(&settings::BULK, groups.bulk);
+    }
+    if let Some(coded) = &spec.erasure_coded {
+        asked.flag(&settings::EC_OVERWRITES, coded.overwrites);
+        asked.flag(&settings::EC_OPTIMIZATIONS, coded.optimizations);
     }
     if let Some(quota) = &spec.quota {
         asked.bytes(&settings::QUOTA_BYTES, quota.max_bytes.as_ref());
@@ -449,37 +469,4 @@ const fn autoscale_word(mode: AutoscaleMode) -> &'static str {
         AutoscaleMode::Disabled => "off",
         AutoscaleMode::Warn => "warn",
     }
-}
-
-/// The fields that are in the schema and that this release does not keep.
-fn unsupported(spec: &CephPoolSpec) -> Vec<Refusal> {
-    let found = [
-        ("type", spec.pool_type == PoolType::ErasureCoded),
-        (
-            "erasureCoded",
-            spec.erasure_coded.is_some() && spec.pool_type != PoolType::ErasureCoded,
-        ),
-        ("crush", spec.crush.is_some()),
-    ];
-    found
-        .into_iter()
-        .filter(|(_, present)| *present)
-        .map(|(field, _)| {
-            let (what, remedy) = match field {
-                "type" => (
-                    "an erasure-coded pool",
-                    "delete this object and make a Replicated pool",
-                ),
-                field => (field, "take the field out of the manifest"),
-            };
-            Refusal::new(
-                Reason::Unsupported,
-                Some(field),
-                format!(
-                    "{what} is not supported by Poolwright {}, so nothing is sent for this pool; {remedy}",
-                    env!("CARGO_PKG_VERSION")
-                ),
-            )
-        })
-        .collect()
 }

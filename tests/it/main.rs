@@ -48,6 +48,7 @@ mod real {
     mod create;
     mod differential;
     mod drift;
+    mod erasure;
     mod export;
     mod failpoints;
     mod kubectl;
@@ -59,6 +60,7 @@ mod real {
     mod monitor;
     mod noop;
     mod ownership;
+    mod placement;
     mod planes;
     mod rados;
     mod refusals;

@@ -108,9 +108,12 @@ fn decode_parts(parts: Parts<'_>) -> Result<(OsdMap, CrushMap), DecodeError> {
     let states = States::read(&mut part)?;
     osds::addresses(&mut part)?;
     // Where placement groups are for the moment, by hand of the OSDs.
-    part.skip_list(PLACEMENT_GROUP + 4, |part| {
-        part.skip(PLACEMENT_GROUP)?;
-        part.skip_items(4)
+    let moving = part.list(PLACEMENT_GROUP + 4, |part| {
+        part.skip(1)?;
+        let pool = PoolId(part.i64()?);
+        part.skip(PLACEMENT_GROUP - 1 - 8)?;
+        part.skip_items(4)?;
+        Ok(pool)
     })?;
     part.skip_items(PLACEMENT_GROUP + 4)?;
     // And which OSDs are less liked as primary.
@@ -135,6 +138,7 @@ fn decode_parts(parts: Parts<'_>) -> Result<(OsdMap, CrushMap), DecodeError> {
             .map(|(id, pool)| (id, Arc::new(pool)))
             .collect(),
         osds: states.osds(),
+        moving: moving.into_iter().collect(),
         erasure_code_profiles,
     };
     Ok((map, crush))

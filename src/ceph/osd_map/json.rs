@@ -12,7 +12,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use self::dump::{Dump, DumpHitSet, DumpOsd, DumpPool};
+use self::dump::{Dump, DumpHitSet, DumpOsd, DumpPlace, DumpPool};
 use super::{
     CacheMode, FullRatios, HitSet, OptionType, OptionValue, Osd, OsdMap, PlacementGroups, Pool,
     PoolKind, Snapshots, StretchMode, Tiering, pool_option,
@@ -75,8 +75,14 @@ pub fn decode(bytes: &[u8]) -> Result<OsdMap, DecodeError> {
         },
         pools,
         osds: dump.osds.iter().map(osd).collect(),
+        moving: dump.pg_temp.iter().filter_map(pool_of).collect(),
         erasure_code_profiles: dump.erasure_code_profiles,
     })
+}
+
+fn pool_of(place: &DumpPlace) -> Option<PoolId> {
+    let (pool, _) = place.pgid.split_once('.')?;
+    pool.parse().ok().map(PoolId)
 }
 
 fn osd(osd: &DumpOsd) -> (i32, Osd) {

@@ -23,6 +23,8 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// A flag of the pool.
     Flag,
+    /// A name of something else in the cluster.
+    Name,
 }
 
 impl fmt::Display for Kind {
@@ -42,6 +44,7 @@ impl fmt::Display for Kind {
             }
             Self::Word(words) => write!(formatter, "one of {}", words.join(", ")),
             Self::Flag => formatter.write_str("true or false"),
+            Self::Name => formatter.write_str("a name"),
         }
     }
 }
@@ -75,6 +78,11 @@ impl Kind {
                 (number > 0.0 && number <= *most).then_some(Value::Double(number))
             }
             Self::Word(words) => words.contains(&text).then(|| Value::Word(text.to_owned())),
+            Self::Name => {
+                let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+                let clean = !text.is_empty() && text.chars().all(allowed);
+                clean.then(|| Value::Word(text.to_owned()))
+            }
             Self::Flag => match text {
                 "true" => Some(Value::Flag(true)),
                 "false" => Some(Value::Flag(false)),
@@ -106,6 +114,7 @@ impl Kind {
             }
             Self::Word(words) => format!("{value} in ['{}']", words.join("', '")),
             Self::Flag => format!("{value} in ['true', 'false']"),
+            Self::Name => format!("{value}.matches('^[A-Za-z0-9_.-]+$')"),
         }
     }
 }

@@ -133,6 +133,15 @@ pub static MIN_SIZE: Setting = Setting {
         "With fewer copies or chunks than this, a placement group stops serving I/O.",
     )
 };
+/// `crush_rule`: set by name, and shown by its number. What is in the rule is compared, not its name.
+pub static CRUSH_RULE: Setting = field(
+    "crush",
+    "crush_rule",
+    Kind::Name,
+    |pool| Value::Integer(pool.crush_rule),
+    "Where the copies or chunks lie: an existing CRUSH rule, or one that is made for `failureDomain`, `root` and \
+     `deviceClass`. A change moves the pool's data and waits to be confirmed.",
+);
 /// `pg_autoscale_mode`.
 pub static AUTOSCALE_MODE: Setting = field(
     "placementGroups.autoscale",
@@ -473,9 +482,10 @@ static DEDUP_CDC_CHUNK_SIZE: Setting = Setting {
 };
 
 /// All rows, in the order in which plans name them.
-pub static SETTINGS: [&Setting; 42] = [
+pub static SETTINGS: [&Setting; 43] = [
     &SIZE,
     &MIN_SIZE,
+    &CRUSH_RULE,
     &AUTOSCALE_MODE,
     &PG_NUM,
     &PGP_NUM,

@@ -18,12 +18,16 @@ impl Pending<'_> {
             return Ok(Accepted::Nothing(dotted()));
         }
         if let Some(id) = self.committed_id(name) {
-            return if self.committed_pool(id)?.kind == PoolKind::Replicated {
+            let (kind, word) = match create.profile {
+                Some(_) => (PoolKind::Erasure, "erasure"),
+                None => (PoolKind::Replicated, "replicated"),
+            };
+            return if self.committed_pool(id)?.kind == kind {
                 Ok(Accepted::Nothing(format!("pool '{name}' already exists")))
             } else {
                 refuse(
                     EINVAL,
-                    format!("pool '{name}' cannot change to type replicated"),
+                    format!("pool '{name}' cannot change to type {word}"),
                 )
             };
         }
@@ -40,7 +44,11 @@ impl Pending<'_> {
         Ok(Accepted::Proposed(format!("pool '{name}' created")))
     }
 
-    fn new_pool(&self, create: &PoolCreate) -> Result<Pool, Refusal> {
+    fn new_pool(&mut self, create: &PoolCreate) -> Result<Pool, Refusal> {
+        // The name of a rule is looked up before anything else, and its kind after everything.
+        if let Some(rule) = create.rule.as_deref() {
+            self.rule(rule)?;
+        }
         // A word that is no mode is taken as the default.
         let mode = create
             .autoscale_mode
@@ -48,9 +56,24 @@ impl Pending<'_> {
             .filter(|mode| matches!(*mode, "off" | "warn"))
             .unwrap_or("on");
         let pg_num = self.pg_num(create.pg_num, mode)?;
-        let size = self.size(create.size.unwrap_or_default());
-        self.check_pg_num(None, pg_num, size)?;
-        self.fits_a_rule(create.size.unwrap_or_default())?;
+        let coded = create.profile.as_deref();
+        let coded = coded.map(|profile| self.coded(profile)).transpose()?;
+        let size = match &coded {
+            Some(coded) => coded.size,
+            None => self.size(create.size.unwrap_or_default()),
+        };
+        let (rule, suits) = self.rule_of(
+            &create.pool,
+            create.rule.as_deref(),
+            create.profile.as_deref(),
+        )?;
+        self.check_pg_num(None, rule, pg_num, size)?;
+        if !suits {
+            return refuse(EINVAL, "(22) Invalid argument");
+        }
+        if coded.is_none() {
+            self.fits_a_rule(create.size.unwrap_or_default())?;
+        }
         let mut flags = BTreeSet::from(["hashpspool".to_owned(), "creating".to_owned()]);
         if create.bulk == Some(true) {
             flags.insert("bulk".to_owned());
@@ -65,9 +88,14 @@ impl Pending<'_> {
                     .saturating_add(CREATE_TIME_STEP),
             ),
             last_change: Epoch(0),
-            kind: PoolKind::Replicated,
+            kind: match &coded {
+                Some(_) => PoolKind::Erasure,
+                None => PoolKind::Replicated,
+            },
             size,
-            min_size: default_min_size(size),
+            min_size: coded
+                .as_ref()
+                .map_or_else(|| default_min_size(size), |coded| coded.min_size),
             // Bounds are taken as they are, also when pg_num lies outside of them.
             placement_groups: PlacementGroups {
                 pg_num,
@@ -77,15 +105,15 @@ impl Pending<'_> {
                 pgp_num_target: pg_num,
             },
             autoscale_mode: mode.to_owned(),
-            crush_rule: self.crush().rules.keys().next().copied().unwrap_or(0),
+            crush_rule: rule,
             quota_max_bytes: 0,
             quota_max_objects: 0,
             flags,
             options: options(create),
             fast_read: false,
             applications: BTreeMap::new(),
-            erasure_code_profile: String::new(),
-            stripe_width: 0,
+            stripe_width: coded.as_ref().map_or(0, |coded| coded.stripe_width),
+            erasure_code_profile: coded.map_or_else(String::new, |coded| coded.profile),
             expected_num_objects: 0,
             peering_bucket_count: 0,
             snapshots: Snapshots::default(),

@@ -6,6 +6,8 @@ use crate::ceph::crush_map::{Bucket, Choice, CrushMap, Device, Item, Rule, Step,
 
 const ROOT: i32 = -1;
 const HOST: i32 = -2;
+const CLASS_HOST: i32 = -3;
+const CLASS_ROOT: i32 = -4;
 const HOST_TYPE: i32 = 1;
 const ROOT_TYPE: i32 = 11;
 /// One terabyte, of 65536.
@@ -62,10 +64,22 @@ pub(super) fn flat(osds: i64) -> CrushMap {
         types: types.map(|(id, name)| (id, name.to_owned())).into(),
         devices: devices.collect(),
         buckets: BTreeMap::from([
-            (HOST, bucket("host", HOST_TYPE, items)),
+            (HOST, bucket("host", HOST_TYPE, items.clone())),
             (
                 ROOT,
                 bucket("default", ROOT_TYPE, vec![Item { id: HOST, weight }]),
+            ),
+            (CLASS_HOST, bucket("host~hdd", HOST_TYPE, items)),
+            (
+                CLASS_ROOT,
+                bucket(
+                    "default~hdd",
+                    ROOT_TYPE,
+                    vec![Item {
+                        id: CLASS_HOST,
+                        weight,
+                    }],
+                ),
             ),
         ]),
         tunables: Tunables {

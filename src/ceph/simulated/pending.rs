@@ -8,7 +8,7 @@ use super::reply::{
 use super::{MonitorConfig, SimulatedCluster, dump, numbers, variables};
 use crate::ceph::client::Reply;
 use crate::ceph::command::MonCommand;
-use crate::ceph::crush_map::CrushMap;
+use crate::ceph::crush_map::{CrushMap, Rule};
 use crate::ceph::osd_map::{OsdMap, Pool, binary};
 use crate::ceph::settings::NO_DELETE;
 use crate::ceph::types::{CreateTime, PoolId, PoolName, Release};
@@ -24,6 +24,10 @@ pub(super) struct Changes {
     pub(super) names: BTreeMap<PoolId, PoolName>,
     /// Pools that go.
     pub(super) removed: BTreeSet<PoolId>,
+    /// Profiles as they will be; none for one that goes.
+    pub(super) profiles: BTreeMap<String, Option<BTreeMap<String, String>>>,
+    /// Rules as they will be; none for one that goes.
+    pub(super) rules: BTreeMap<i64, Option<Rule>>,
     /// The highest number given to a pool.
     pub(super) last_pool: PoolId,
     /// The newest pool's create time.
@@ -52,6 +56,8 @@ impl<'a> Pending<'a> {
                 pools: BTreeMap::new(),
                 names: BTreeMap::new(),
                 removed: BTreeSet::new(),
+                profiles: BTreeMap::new(),
+                rules: BTreeMap::new(),
                 last_pool: cluster.last_pool,
                 last_create_time: cluster.last_create_time,
             },
@@ -74,7 +80,7 @@ impl<'a> Pending<'a> {
         &self.cluster.crush
     }
 
-    fn map(&self) -> &OsdMap {
+    pub(super) fn map(&self) -> &OsdMap {
         &self.cluster.map
     }
 
@@ -100,11 +106,18 @@ impl<'a> Pending<'a> {
             | MonCommand::ApplicationRemove { .. } => self.application(command),
             MonCommand::PoolRename { from, to } => self.rename(from, to),
             MonCommand::PoolRemove { pool } => self.remove(pool),
-            MonCommand::ProfileSet { .. }
-            | MonCommand::ProfileRemove { .. }
-            | MonCommand::RuleCreateReplicated { .. }
-            | MonCommand::RuleCreateErasure { .. }
-            | MonCommand::RuleRemove { .. } => refuse(EINVAL, "command not known"),
+            MonCommand::ProfileSet { profile, values } => self.set_profile(profile, values),
+            MonCommand::ProfileRemove { profile } => self.remove_profile(profile),
+            MonCommand::RuleCreateErasure { rule, profile } => {
+                self.create_erasure_rule(rule, profile)
+            }
+            MonCommand::RuleCreateReplicated {
+                rule,
+                root,
+                bucket_type,
+                class,
+            } => self.create_rule(rule, root, bucket_type, class.as_deref()),
+            MonCommand::RuleRemove { rule } => self.remove_rule(rule),
         };
         match answer {
             Ok(Accepted::Proposed(text)) => {
@@ -144,16 +157,24 @@ impl<'a> Pending<'a> {
         }
     }
 
+    /// Whether a pool has this CRUSH rule.
+    pub(super) fn uses_rule(&self, number: i64) -> bool {
+        let mut pools = self.map().pools.values();
+        pools.any(|pool| pool.crush_rule == number)
+    }
+
     /// Who will have this name when the round commits, among those named in it.
     pub(super) fn pending_owner(&self, name: &PoolName) -> Option<PoolId> {
         let mut names = self.changes.names.iter();
         names.find(|(_, taken)| *taken == name).map(|(id, _)| *id)
     }
 
-    /// Whether the OSDs can take this many placement groups; the other pools count as committed.
+    /// Whether the OSDs can take this many placement groups; the other pools count as committed, and after
+    /// 16 only those with the same CRUSH rule.
     pub(super) fn check_pg_num(
         &self,
         pool: Option<PoolId>,
+        rule: i64,
         pg_num: i64,
         size: i64,
     ) -> Result<(), Refusal> {
@@ -167,7 +188,8 @@ impl<'a> Pending<'a> {
             .map()
             .pools
             .values()
-            .filter(|other| Some(other.id) != pool);
+            .filter(|other| Some(other.id) != pool)
+            .filter(|other| self.release() < Release::Quincy || other.crush_rule == rule);
         let projected = others
             .map(|other| {
                 other

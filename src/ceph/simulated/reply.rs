@@ -4,7 +4,10 @@ use crate::ceph::client::Reply;
 
 pub(super) const EPERM: i32 = 1;
 pub(super) const ENOENT: i32 = 2;
+pub(super) const EIO: i32 = 5;
+pub(super) const EAGAIN: i32 = 11;
 pub(super) const EACCES: i32 = 13;
+pub(super) const EBUSY: i32 = 16;
 pub(super) const EEXIST: i32 = 17;
 pub(super) const EINVAL: i32 = 22;
 pub(super) const ERANGE: i32 = 34;

@@ -18,7 +18,7 @@ pub(super) fn set(
 ) -> Result<bool, Refusal> {
     match variable {
         "size" => set_size(pending, pool, value)?,
-        "min_size" => set_min_size(pool, value)?,
+        "min_size" => set_min_size(pending, pool, value)?,
         "pg_num" => return set_pg_num(pending, pool, value),
         "pgp_num" => set_pgp_num(pool, value)?,
         "pg_autoscale_mode" => match value {
@@ -26,6 +26,9 @@ pub(super) fn set(
             _ => return refuse(EINVAL, format!("specified invalid mode {value}")),
         },
         "crush_rule" => match pending.crush().rule_named(value) {
+            Some(number) if !pending.fits(pool, number) => {
+                return refuse(EINVAL, "(22) Invalid argument");
+            }
             Some(number) => pool.crush_rule = number,
             None => return refuse(ENOENT, format!("crush rule {value} does not exist")),
         },
@@ -52,7 +55,10 @@ pub(super) fn set(
             }
             pool.fast_read = boolean(value)?;
         }
-        "allow_ec_overwrites" => set_ec_overwrites(pool, value)?,
+        "allow_ec_overwrites" => set_ec_overwrites(pool, value, pending.release())?,
+        "allow_ec_optimizations" if pending.release() >= Release::Tentacle => {
+            set_ec_optimizations(pool, value)?;
+        }
         _ if TIER_ONLY.contains(&variable) => return refuse(EACCES, "(13) Permission denied"),
         _ => set_option(pending, pool, variable, value)?,
     }
@@ -74,22 +80,28 @@ fn set_size(pending: &Pending<'_>, pool: &mut Pool, value: &str) -> Result<(), R
     }
     // 16 looks at it also where copies become fewer.
     if size > pool.size || pending.release() < Release::Quincy {
-        pending.check_pg_num(Some(pool.id), pool.placement_groups.pg_num, size)?;
+        pending.check_pg_num(
+            Some(pool.id),
+            pool.crush_rule,
+            pool.placement_groups.pg_num,
+            size,
+        )?;
     }
     pool.size = size;
     pool.min_size = default_min_size(size);
     Ok(())
 }
 
-/// The lower bound of an erasure-coded pool, k, is in its profile, which the map here lacks.
-fn set_min_size(pool: &mut Pool, value: &str) -> Result<(), Refusal> {
+/// The lower bound of an erasure-coded pool is k.
+fn set_min_size(pending: &Pending<'_>, pool: &mut Pool, value: &str) -> Result<(), Refusal> {
     locked(pool, NO_SIZE_CHANGE, "min size")?;
     let min_size = numbers::integer(value)?;
-    if !(1..=pool.size).contains(&min_size) {
+    let least = pending.data_chunks(&pool.erasure_code_profile).unwrap_or(1);
+    if !(least..=pool.size).contains(&min_size) {
         return refuse(
             EINVAL,
             format!(
-                "pool min_size must be between 1 and size, which is set to {}",
+                "pool min_size must be between {least} and size, which is set to {}",
                 pool.size
             ),
         );
@@ -117,7 +129,7 @@ fn set_pg_num(pending: &Pending<'_>, pool: &mut Pool, value: &str) -> Result<boo
         );
     }
     if pg_num > target {
-        pending.check_pg_num(Some(pool.id), pg_num, pool.size)?;
+        pending.check_pg_num(Some(pool.id), pool.crush_rule, pg_num, pool.size)?;
     }
     if let Some(least) = bound(pool, "pg_num_min").filter(|least| pg_num < *least) {
         return refuse(
@@ -159,17 +171,36 @@ fn set_pgp_num(pool: &mut Pool, value: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn set_ec_overwrites(pool: &mut Pool, value: &str) -> Result<(), Refusal> {
+fn set_ec_overwrites(pool: &mut Pool, value: &str, release: Release) -> Result<(), Refusal> {
     if pool.kind == PoolKind::Replicated {
         return refuse(
             EINVAL,
             "ec overwrites can only be enabled for an erasure coded pool",
         );
     }
-    if !boolean(value)? {
+    if boolean(value)? {
+        set_flag(pool, "ec_overwrites", true);
+        return Ok(());
+    }
+    // 20 looks whether they are on.
+    if release < Release::Tentacle || pool.has_flag("ec_overwrites") {
         return refuse(EINVAL, "ec overwrites cannot be disabled once enabled");
     }
-    set_flag(pool, "ec_overwrites", true);
+    Ok(())
+}
+
+fn set_ec_optimizations(pool: &mut Pool, value: &str) -> Result<(), Refusal> {
+    let on = boolean(value)?;
+    if pool.kind == PoolKind::Replicated {
+        return refuse(
+            EINVAL,
+            "ec optimizations can only be enabled for an erasure coded pool",
+        );
+    }
+    if !on && pool.has_flag("ec_optimizations") {
+        return refuse(EINVAL, "ec optimizations cannot be disabled once enabled");
+    }
+    set_flag(pool, "ec_optimizations", on);
     Ok(())
 }
 

@@ -32,9 +32,10 @@ const LONGEST: usize = 63;
 
 /// Writes down a pool as it is; an error says why that cannot be done.
 ///
-/// `taken` are the names of the objects so far.
+/// `rule` is the name of its CRUSH rule, where that is known, and `taken` are the names of the objects so far.
 pub(super) fn of_pool(
     pool: &Pool,
+    rule: Option<&str>,
     target: &Target<'_>,
     taken: &mut BTreeSet<String>,
 ) -> Result<Exported, String> {
@@ -44,9 +45,6 @@ pub(super) fn of_pool(
     }
     if pool.name.is_private() {
         return Err("it is a pool that Poolwright is making or removing".to_owned());
-    }
-    if pool.kind == PoolKind::Erasure {
-        return Err("erasure-coded pools are not exported by this version".to_owned());
     }
     if pool.applications.is_empty() {
         return Err(
@@ -58,13 +56,32 @@ pub(super) fn of_pool(
     let mut notes = Vec::new();
     let mut spec = json!({
         "connectionRef": {"name": target.connection},
-        "type": "Replicated",
-        "replicated": {},
         "adoptionPolicy": "IfUnowned",
     });
+    let (kind, block, known) = match pool.kind {
+        PoolKind::Replicated => ("Replicated", "replicated", json!({})),
+        // By its name: another one with the same in it would be another profile.
+        PoolKind::Erasure => (
+            "ErasureCoded",
+            "erasureCoded",
+            json!({"profile": pool.erasure_code_profile}),
+        ),
+    };
+    put(&mut spec, &["type"], json!(kind));
+    put(&mut spec, &[block], known);
     for row in SETTINGS {
         if let Some(value) = shown(row, pool, &mut notes) {
             put(&mut spec, &path(row), value);
+        }
+    }
+    // Of an erasure-coded pool it goes with the profile.
+    if let (PoolKind::Replicated, Some(rule)) = (pool.kind, rule) {
+        if is_word(rule, "") {
+            put(&mut spec, &["crush", "rule"], json!(rule));
+        } else {
+            notes.push(format!(
+                "its CRUSH rule {rule:?} is left out: the name has characters that a manifest cannot have"
+            ));
         }
     }
     applications(pool, &mut spec, &mut notes);
@@ -101,6 +118,8 @@ fn shown(row: &Setting, pool: &Pool, notes: &mut Vec<String>) -> Option<Value> {
     let left_out = match row.variable {
         // The number is one field, and the autoscaler's where that is on.
         "pgp_num" => true,
+        // By its name, which is in another map.
+        "crush_rule" => true,
         "pg_num" => scaled,
         // Ceph takes the ratio where there are both.
         "target_size_bytes" => on(&settings::TARGET_SIZE_RATIO),
@@ -155,17 +174,19 @@ fn put(spec: &mut Value, path: &[&str], value: Value) {
     *place = value;
 }
 
+/// Whether a manifest can have a name or value: what is in it besides letters and digits is as listed.
+fn is_word(text: &str, more: &str) -> bool {
+    text.len() <= 128
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c) || more.contains(c))
+}
+
 /// Applications with the keys that can be declared; marks and other reserved keys are not anybody's to copy.
 fn applications(pool: &Pool, spec: &mut Value, notes: &mut Vec<String>) {
-    let word = |text: &str, more: &str| {
-        text.len() <= 128
-            && text
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c) || more.contains(c))
-    };
     let mut listed = Vec::new();
     for (application, keys) in &pool.applications {
-        if application.is_empty() || !word(application, "") {
+        if application.is_empty() || !is_word(application, "") {
             notes.push(format!(
                 "application {application:?} is left out: its name has characters that a manifest cannot have"
             ));
@@ -177,7 +198,7 @@ fn applications(pool: &Pool, spec: &mut Value, notes: &mut Vec<String>) {
                 if key == RESERVED_KEY_PREFIX {
                     notes.push("it has the mark of an object that keeps it already".to_owned());
                 }
-            } else if !key.is_empty() && word(key, "") && word(value, "+=:/@") {
+            } else if !key.is_empty() && is_word(key, "") && is_word(value, "+=:/@") {
                 metadata.insert(key.clone(), json!(value));
             } else {
                 notes.push(format!(

@@ -57,6 +57,7 @@ fn view(epoch: u64, names: &[&str]) -> ClusterView {
         stretch_mode: StretchMode::default(),
         pools: pools.collect(),
         osds: std::collections::BTreeMap::new(),
+        moving: BTreeSet::new(),
         erasure_code_profiles: std::collections::BTreeMap::new(),
     };
     ClusterView::new(map, CrushMap::default())

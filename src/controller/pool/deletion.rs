@@ -19,6 +19,7 @@ use super::proceed::access;
 use super::subject::{Look, SOON, Subject};
 use crate::api::conditions::Reason;
 use crate::api::v1alpha1::{FINALIZER_POOL, Management, Operation};
+use crate::ceph::command::MonCommand;
 use crate::ceph::types::PoolName;
 use crate::ceph::view::ClusterView;
 use crate::controller::file::is_paused;
@@ -29,6 +30,8 @@ use crate::controller::status::Standing;
 use crate::monitor::NotUsable;
 use crate::request::executor::Aim;
 use crate::request::factory::Next;
+use crate::request::placement::rule_field;
+use crate::request::pool_factory::{Leftover, leftover_round};
 use crate::request::preview::Plan;
 use crate::request::refusal::Refusal;
 use crate::request::round::POOL_FIELD;
@@ -113,6 +116,18 @@ fn under_way(record: Record, wait: Duration) -> Look {
         finalizer: true,
         ..Look::at(Standing::Deleting, wait)
     }
+}
+
+/// A rule that Ceph did not let go does not keep the object: it is only a rule that nobody uses.
+fn without_refused_rules(work: &PoolWork, mut record: Record) -> Record {
+    for rejection in &work.state().rejections {
+        if let MonCommand::RuleRemove { rule } = &rejection.command
+            && record.applied.remove(&rule_field(rule))
+        {
+            tracing::warn!(%rule, %rejection, "a CRUSH rule of ours stays behind");
+        }
+    }
+    record
 }
 
 /// How a person ends a deletion that cannot be done.
@@ -233,6 +248,24 @@ fn remove(subject: &Subject<'_>, wish: Wish, next: Next, session: &Session, aim:
     let journal = PoolJournal::new(Arc::clone(pools), Arc::clone(entry), key.clone(), aim);
     let access = access(session, &pools.collection, aim);
     pools.collection.start(key, access, Arc::new(journal));
+}
+
+/// What was made for a pool that is gone, or that never came to be, goes after it. Tried once: the object does not wait
+/// for what others may use.
+fn tidy_up(
+    subject: &Subject<'_>,
+    wish: &Wish,
+    view: &ClusterView,
+    session: &Session,
+    aim: Aim,
+) -> bool {
+    let left = Leftover::wished(wish, view);
+    if leftover_round(&left, view).is_empty() || subject.entry.side().tidied {
+        return false;
+    }
+    subject.entry.side().tidied = true;
+    remove(subject, wish.clone(), Next::default(), session, aim);
+    true
 }
 
 /// What a person has said so far about a removal, remembered by what was tried.

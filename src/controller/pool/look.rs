@@ -13,6 +13,7 @@ use super::tickets;
 use crate::api::conditions::Reason;
 use crate::api::v1alpha1::{CephPool, Management};
 use crate::ceph::osd_map::Pool;
+use crate::ceph::settings::CRUSH_RULE;
 use crate::ceph::types::PoolName;
 use crate::ceph::view::ClusterView;
 use crate::controller::file::is_paused;
@@ -21,12 +22,17 @@ use crate::controller::record::{self, Fresh};
 use crate::controller::registry::Session;
 use crate::controller::status::{self, Standing};
 use crate::request::executor::fresh_word;
+use crate::request::placement::rule_field;
 use crate::request::preview::{Plan, plan};
+use crate::request::refusal::Refusal;
 use crate::request::registry::{ObjectType, factory};
 use crate::request::rejection::Rejection;
 use crate::request::user_request::Observation;
 use crate::request::wish::{Record, Wish, application_field};
 use crate::request::work::{PoolKey, PoolWork, RunEnd};
+
+/// How soon a pool looks again at what may pass.
+const PASSING: Duration = Duration::from_secs(30);
 
 /// Looks at a pool whose object is not deleted.
 pub(super) fn look(subject: &Subject<'_>) -> Look {
@@ -108,6 +114,11 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
     }
     new_client(entry, work, session.incarnation);
     let resync = session.spec.resync_interval.value().unwrap_or(RESYNC);
+    let resync = if plan.now.refusals.iter().any(passes) {
+        resync.min(PASSING)
+    } else {
+        resync
+    };
     let base = Look {
         seen: pool.clone().map(|pool| {
             let rule = view.rule_name(&pool);
@@ -173,6 +184,12 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
     )
 }
 
+/// Whether a refusal may pass by what other pools and OSDs do, of which no event tells this pool.
+fn passes(refusal: &Refusal) -> bool {
+    let of_rule = refusal.field.as_deref() == Some(CRUSH_RULE.field);
+    refusal.reason == Reason::CannotPlace || (refusal.reason == Reason::Blocked && of_rule)
+}
+
 /// Nothing is sent: people asked for that.
 fn only_looked_at(object: &CephPool, view: &ClusterView, plan: Plan, base: Look) -> Look {
     let standing = if is_paused(object) {
@@ -207,8 +224,10 @@ fn settled(work: &PoolWork, wish: &Wish, plan: &Plan, view: &ClusterView, base: 
             ..base
         };
     }
-    let note = pool.as_ref().and_then(|pool| left_enabled(wish, pool));
-    let record = applied(work, wish, pool.as_deref());
+    let left = pool.as_ref().and_then(|pool| left_enabled(wish, pool));
+    let notes: Vec<String> = plan.now.note.clone().into_iter().chain(left).collect();
+    let note = (!notes.is_empty()).then(|| notes.join("; "));
+    let record = applied(work, wish, base.seen.as_ref());
     // What was refused on the way here says nothing about what may come.
     work.state().rejections.clear();
     Look {
@@ -273,7 +292,8 @@ fn new_client(entry: &PoolEntry, work: &PoolWork, incarnation: u64) {
 fn learn(work: &PoolWork, wish: &Wish, plan: &Plan) -> Record {
     let mut state = work.state();
     let known = state.record.clone().unwrap_or_else(|| wish.record.clone());
-    let record = if state.running || plan.now.round.creates() {
+    let begins = plan.now.round.creates() || plan.now.round.prepares();
+    let record = if state.running || begins {
         known
     } else {
         let wish = Wish {
@@ -286,16 +306,18 @@ fn learn(work: &PoolWork, wish: &Wish, plan: &Plan) -> Record {
     record
 }
 
-/// In sync: what is applied is what the manifest names, and what is left enabled of before.
-fn applied(work: &PoolWork, wish: &Wish, pool: Option<&Pool>) -> Record {
+/// In sync: what is applied is what the manifest names, and what is left of before.
+fn applied(work: &PoolWork, wish: &Wish, seen: Option<&(Arc<Pool>, String)>) -> Record {
     let mut state = work.state();
     let record = state.record.get_or_insert_with(|| wish.record.clone());
     let mut fields = wish.fields();
-    if let Some(pool) = pool {
+    if let Some((pool, rule)) = seen {
         let left = pool
             .applications
             .keys()
             .map(|application| application_field(application))
+            // A rule that the manifest let go goes with the pool.
+            .chain([rule_field(rule)])
             .filter(|field| record.applied.contains(field));
         fields.extend(left);
     }

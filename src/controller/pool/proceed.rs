@@ -185,6 +185,8 @@ pub(super) fn access(session: &Session, collection: &RequestCollection, aim: Aim
     Access {
         aim,
         locks: collection.locks.clone(),
+        shared: collection.shared.clone(),
+        moves: collection.moves.clone(),
         client: Arc::clone(&session.client),
         monitor: session.monitor.clone(),
         floor: session.floor.get(),

@@ -9,7 +9,7 @@ use crate::ceph::command::MonCommand;
 use crate::ceph::errno::Verdict;
 use crate::request::refusal::Refusal;
 use crate::request::rejection::Rejection;
-use crate::request::round::{MARK_FIELD, Step};
+use crate::request::round::{MARK_FIELD, Round, Step};
 
 /// The longest message of a condition that Kubernetes takes is 32 KiB; people read less.
 const MESSAGE_LIMIT: usize = 2048;
@@ -285,7 +285,7 @@ fn left(inputs: &Inputs<'_>) -> String {
     if let Some(refusal) = plan.now.refusals.first() {
         return refusals_text(std::slice::from_ref(refusal));
     }
-    if plan.now.round.creates() {
+    if plan.rounds().any(Round::creates) {
         let name = inputs.pool_name.unwrap_or("of this object");
         return format!("there is no pool {name}, and it would be created");
     }

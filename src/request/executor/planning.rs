@@ -40,8 +40,10 @@ pub(super) fn plan(
         .clone()
         .unwrap_or_else(|| newest.record.clone());
     // A private pool that is gone is forgotten: the next one gets a name never used before, so
-    // that a late command for the old name cannot mean it.
-    if record.never_published()
+    // that a late command for the old name cannot mean it. Where the object goes with it, there is no next one, and the
+    // object stays until what was made for the pool has gone, too.
+    if access.aim == Aim::Keep
+        && record.never_published()
         && let Some(identity) = &record.identity
         && view.identified(identity).is_none()
     {
@@ -75,6 +77,7 @@ pub(super) fn plan(
     if access.aim == Aim::Keep && begins_anew(&mut state, &mut wish, view, &next) {
         next = factory(ObjectType::Pool).next_round(&wish, view);
     }
+    made_anew(&mut state, &next.round);
     let mut wish = next.advance(wish);
     if next.found.as_ref().is_some_and(|found| found.adopting) {
         // Before a pool is ours, nothing of it was applied by us: not even what was meant for another one before.
@@ -144,6 +147,17 @@ fn begins_anew(state: &mut State, wish: &mut Wish, view: &ClusterView, next: &Ne
             false
         }
         None => false,
+    }
+}
+
+/// A rule is made: what was refused because somebody had removed it can be sent again after that.
+fn made_anew(state: &mut State, round: &Round) {
+    for step in &round.steps {
+        if let MonCommand::RuleCreateReplicated { rule, .. } = &step.command {
+            state.rejections.retain(|rejection| {
+                rejection.command == step.command || rejection.command.rule() != Some(rule)
+            });
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Rounds that must not be sent, as no planner should make them, and those that may.
 
+mod made;
+
 use std::collections::BTreeMap;
 
 use super::*;
@@ -504,4 +506,68 @@ fn names_given_back() {
     let objection = scene.check(vec![rename(AWAY, "foo")]);
     let (from, to) = (name(AWAY), name("foo"));
     assert_eq!(objection, Err(Objection::Renames { from, to }));
+}
+
+/// A rule is made under the name that says what is in it, and goes only when no pool has it.
+#[test]
+fn rules() {
+    let mut bench = SimulatedCluster::new(&Fsid::new("f"), 3);
+    let made = MadeRule {
+        failure_domain: "osd".into(),
+        root: "default".into(),
+        device_class: None,
+    };
+    let wish = Wish::for_removal(
+        Owner {
+            instance: "i".into(),
+            namespace: "n".into(),
+            name: "o".into(),
+        },
+        name("foo"),
+        1,
+        Record::default(),
+    );
+    let judged = |command: MonCommand, bench: &SimulatedCluster| {
+        let round = Round {
+            steps: vec![Step {
+                command,
+                field: "crush".into(),
+                desired: String::new(),
+                observed: String::new(),
+                reason: String::new(),
+                last: false,
+                token: None,
+            }],
+        };
+        check(&round, &wish, &bench.view(), None, None)
+    };
+    assert_eq!(judged(made.command(), &bench), Ok(()));
+    for (rule, bucket_type) in [(made.name(), "host"), ("poolwright-00".to_owned(), "osd")] {
+        let command = MonCommand::RuleCreateReplicated {
+            rule: rule.clone(),
+            root: "default".into(),
+            bucket_type: bucket_type.into(),
+            class: None,
+        };
+        assert_eq!(judged(command, &bench), Err(Objection::NotMade(rule)));
+    }
+
+    bench.round(&[made.command()]);
+    let number = bench.view().crush().rule_named(&made.name()).unwrap();
+    let remove = |rule: &str| MonCommand::RuleRemove { rule: rule.into() };
+    assert_eq!(judged(remove(&made.name()), &bench), Ok(()));
+    let theirs = "replicated_rule".to_owned();
+    let not_made = Err(Objection::NotMade(theirs.clone()));
+    assert_eq!(judged(remove(&theirs), &bench), not_made);
+    bench.round(&[create("other")]);
+    bench.edit_pool("other", |pool| pool.crush_rule = number);
+    bench.add_rule("poolwright-00");
+    let like_ours = Err(Objection::NotMade("poolwright-00".to_owned()));
+    assert_eq!(
+        judged(remove("poolwright-00"), &bench),
+        like_ours,
+        "a name is not enough"
+    );
+    let in_use = Err(Objection::InUse(made.name()));
+    assert_eq!(judged(remove(&made.name()), &bench), in_use);
 }

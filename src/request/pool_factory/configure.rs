@@ -4,12 +4,15 @@
 //! `min_size` anew; the bounds of the autoscaler are checked against the target of `pg_num`;
 //! and the flags that lock size and placement groups come last.
 
+use super::erasure;
+use super::placement;
 use crate::api::conditions::Reason;
 use crate::ceph::command::MonCommand;
 use crate::ceph::osd_map::{Pool, PoolKind};
 use crate::ceph::settings::{self, Removal, Setting, Value};
-use crate::ceph::types::PoolIdentity;
+use crate::ceph::types::{PoolIdentity, Release};
 use crate::ceph::view::ClusterView;
+use crate::request::coding::Chunks;
 use crate::request::ownership::MARK_KEY;
 use crate::request::refusal::Refusal;
 use crate::request::round::Step;
@@ -30,6 +33,8 @@ pub(super) struct Configuration {
     pub(super) waiting: Option<&'static str>,
     /// What is not done.
     pub(super) refusals: Vec<Refusal>,
+    /// What a person should know beside.
+    pub(super) note: Option<String>,
 }
 
 /// How it stands with a flag that locks other settings.
@@ -46,7 +51,7 @@ enum Lock {
 /// Compares the settings of a pool with the wish.
 pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Configuration {
     let identity = (!wish.record.unpublished).then(|| view.map().identity(pool));
-    let unsafe_wishes = unsafe_wishes(wish, Some(pool), identity.as_ref());
+    let unsafe_wishes = unsafe_wishes(wish, Some(pool), identity.as_ref(), view);
     if !unsafe_wishes.is_empty() {
         return Configuration {
             refusals: unsafe_wishes,
@@ -55,17 +60,32 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
     }
     let mut wanted = Vec::new();
     let mut locks = Vec::new();
-    let mut refusals = Vec::new();
+    let mut refusals = erasure::differences(wish, pool, view);
+    let safe = safe_min_size(wish, Some(pool), view);
     let mut waiting = None;
-    if !view.map().stretch_mode.enabled {
-        // There the monitors set size and min_size, so they are neither fought nor a difference.
-        wanted.extend(sizes(wish, pool).map(|(setting, value, reason)| {
-            let step = Step {
-                token: confirmed(wish, setting, &value, identity.as_ref()),
-                ..set(pool, setting, &value, reason)
-            };
-            (setting, step)
-        }));
+    let mut note = None;
+    let no_such_size =
+        |refusal: &Refusal| refusal.field.as_deref() == Some(settings::MIN_SIZE.field);
+    if view.map().stretch_mode.enabled {
+        // There the monitors set size, min_size and rule, so they are neither fought nor a difference.
+        note = placement::stretched(wish);
+    } else {
+        if refusals.iter().any(no_such_size) {
+            // Nothing is sent for sizes that the pool cannot have.
+        } else if let Some((setting, value, reason)) = sizes(wish, pool) {
+            if let Some(refusal) = placement::too_large(pool, view, setting, &value) {
+                refusals.push(refusal);
+            } else {
+                let step = Step {
+                    token: confirmed(wish, setting, &value, safe, identity.as_ref()),
+                    ..set(pool, setting, &value, reason)
+                };
+                wanted.push((setting, step));
+            }
+        }
+        let change = placement::change(wish, pool, view, identity.as_ref());
+        wanted.extend(change.step.map(|step| (&settings::CRUSH_RULE, step)));
+        refusals.extend(change.refusal);
     }
     wanted.extend(placement_groups(wish, pool));
     for asked in &wish.settings {
@@ -102,6 +122,7 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
     let mut configuration = Configuration {
         locks,
         waiting,
+        note,
         ..respect_locks(wish, pool, wanted)
     };
     configuration.steps.extend(applications(wish, pool));
@@ -121,14 +142,7 @@ fn impossible(
     // A release that this program does not know is later than those it does.
     let release = view.map().require_osd_release;
     if let Some(release) = release.filter(|release| *release < setting.since) {
-        return refuse(
-            Reason::Unsupported,
-            format!(
-                "{variable} came with Ceph {}, and this cluster's require_osd_release is {release}; take the field out \
-                 of the manifest, or upgrade the cluster",
-                setting.since
-            ),
-        );
+        return Some(came_later(setting, release));
     }
     if !setting.fits(pool.kind) {
         let only = match pool.kind {
@@ -152,6 +166,21 @@ fn impossible(
     None
 }
 
+/// A setting that the cluster's release does not know.
+pub(super) fn came_later(setting: &Setting, release: Release) -> Refusal {
+    let message = format!(
+        "{} came with Ceph {}, and this cluster's require_osd_release is {release}; take the field out of the manifest, or \
+         upgrade the cluster",
+        setting.variable, setting.since
+    );
+    Refusal::new(Reason::Unsupported, Some(setting.field), message)
+}
+
+/// With fewer copies or chunks than this available, a pool must not take writes.
+fn safe_min_size(wish: &Wish, pool: Option<&Pool>, view: &ClusterView) -> i64 {
+    erasure::chunks(wish, pool, view).map_or(SAFE_MIN_SIZE, Chunks::safe_min_size)
+}
+
 /// Wishes that could cost data, and that nobody has confirmed.
 ///
 /// A person who confirms a creation confirms it for the pool that does not exist yet: until it is published, `identity`
@@ -160,6 +189,7 @@ pub(super) fn unsafe_wishes(
     wish: &Wish,
     pool: Option<&Pool>,
     identity: Option<&PoolIdentity>,
+    view: &ClusterView,
 ) -> Vec<Refusal> {
     let holds = |setting: &Setting, number: i64| {
         pool.is_some_and(|pool| setting.holds(pool, &Value::Integer(number)))
@@ -186,28 +216,43 @@ pub(super) fn unsafe_wishes(
     }
     // Of a pool that is to be made without a size, Ceph's default of 3 is assumed.
     let copies = size.or(pool.map(|pool| pool.size)).unwrap_or(3);
+    let safe = safe_min_size(wish, pool, view);
     if let Some(min_size) = wish.asked_integer(&settings::MIN_SIZE)
-        && min_size < SAFE_MIN_SIZE
-        && copies >= SAFE_MIN_SIZE
+        && min_size < safe
         && !holds(&settings::MIN_SIZE, min_size)
     {
-        ask(
-            &settings::MIN_SIZE,
-            &low_min_size(min_size),
-            &format!(
-                "minSize {min_size} acknowledges writes that only one OSD holds, so it is not set on a pool of \
-                 size {copies}; choose {SAFE_MIN_SIZE} or more"
+        let danger = low_min_size(min_size);
+        match erasure::chunks(wish, pool, view) {
+            // Fewer than k is no danger: no pool can have it.
+            Some(chunks) if min_size >= chunks.data => ask(
+                &settings::MIN_SIZE,
+                &danger,
+                &format!(
+                    "minSize {min_size} acknowledges writes that the next failure loses, so it is not set on a pool of \
+                     {} data and {} coding chunks; choose {safe} or more",
+                    chunks.data, chunks.coding
+                ),
             ),
-        );
+            None if copies >= safe => ask(
+                &settings::MIN_SIZE,
+                &danger,
+                &format!(
+                    "minSize {min_size} acknowledges writes that only one OSD holds, so it is not set on a pool of \
+                     size {copies}; choose {safe} or more"
+                ),
+            ),
+            Some(_) | None => {}
+        }
     }
     refusals
 }
 
 /// The tokens that let a pool be made as it is wished: the monitors choose some of it by themselves.
-pub(super) fn confirmed_wishes(wish: &Wish) -> Vec<String> {
+pub(super) fn confirmed_wishes(wish: &Wish, view: &ClusterView) -> Vec<String> {
     let size = wish.asked_integer(&settings::SIZE) == Some(1);
     let min_size = wish.asked_integer(&settings::MIN_SIZE);
-    let low = min_size.filter(|min_size| *min_size < SAFE_MIN_SIZE);
+    let safe = safe_min_size(wish, None, view);
+    let low = min_size.filter(|min_size| *min_size < safe);
     let dangers = size.then(single_copy).into_iter();
     dangers
         .chain(low.map(low_min_size))
@@ -230,12 +275,13 @@ fn confirmed(
     wish: &Wish,
     setting: &Setting,
     value: &Value,
+    safe: i64,
     identity: Option<&PoolIdentity>,
 ) -> Option<String> {
     let danger = match value {
         Value::Integer(1) if setting.variable == settings::SIZE.variable => single_copy(),
         Value::Integer(number)
-            if setting.variable == settings::MIN_SIZE.variable && *number < SAFE_MIN_SIZE =>
+            if setting.variable == settings::MIN_SIZE.variable && *number < safe =>
         {
             low_min_size(*number)
         }

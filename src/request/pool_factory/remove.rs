@@ -4,8 +4,7 @@
 //! empty, renamed to a private name, proven empty again, and only then removed: a command by that name can
 //! only mean our pool, and whoever still used the real name has lost it before anything is lost.
 
-use super::locate;
-use super::{found, mark};
+use super::{found, locate, mark, placement};
 use crate::api::conditions::Reason;
 use crate::api::v1alpha1::Verb;
 use crate::ceph::command::MonCommand;
@@ -41,7 +40,7 @@ pub struct Proof {
 pub fn discard_round(wish: &Wish, view: &ClusterView) -> Next {
     let private = wish.private_name();
     let Some(pool) = view.pool_named(&private) else {
-        return Next::default();
+        return without_pool(wish, view);
     };
     if let Some(identity) = &wish.record.identity
         && *identity != view.map().identity(pool)
@@ -78,6 +77,22 @@ pub fn discard_round(wish: &Wish, view: &ClusterView) -> Next {
     }
 }
 
+/// The pool is gone: with it go the rules that were made for it, if no other pool has them.
+fn without_pool(wish: &Wish, view: &ClusterView) -> Next {
+    let identity = wish.record.identity.as_ref();
+    let there = identity.is_some_and(|pool| view.identified(pool).is_some());
+    if there || !(wish.remove || wish.record.unpublished) {
+        return Next::default();
+    }
+    Next {
+        round: Round {
+            steps: placement::let_go(wish, view),
+        },
+        verb: Verb::Create,
+        ..Next::default()
+    }
+}
+
 /// The removal of a private pool that was never published.
 pub(super) fn unpublished(wish: &Wish, reason: &str) -> Round {
     let name = wish.private_name();
@@ -108,7 +123,10 @@ pub fn removal_round(
         };
     }
     let Some(pool) = ours(wish, view) else {
-        return misnamed(wish, view).unwrap_or(next);
+        return misnamed(wish, view).unwrap_or_else(|| Next {
+            verb: Verb::Delete,
+            ..without_pool(wish, view)
+        });
     };
     let identity = view.map().identity(pool);
     let next = Next {

@@ -1,5 +1,7 @@
 //! Plans: which rounds a manifest takes on which cluster, and that they always come to an end.
 
+mod crush;
+mod erasure;
 mod fields;
 mod locks;
 mod placement_groups;
@@ -10,7 +12,6 @@ use poolwright::api::v1alpha1::Management;
 use poolwright::ceph::types::PoolId;
 use poolwright::ceph::view::ClusterView;
 use poolwright::request::wish::Wish;
-use serde_json::json;
 
 use super::support::*;
 
@@ -99,22 +100,6 @@ fn observing() {
         by_connection.observe,
         "the connection's management counts as well"
     );
-    insta::assert_snapshot!(text);
-}
-
-/// What this release does not keep is refused by its name, never silently ignored.
-#[test]
-fn unsupported_fields() {
-    let mut text = String::new();
-    for fields in [
-        "{type: ErasureCoded, replicated: null, erasureCoded: {dataChunks: 2, codingChunks: 1}}",
-        "crush: {rule: fast}",
-    ] {
-        let mut spec = super::support::fields(fields);
-        spec["applications"] = json!([{"name": "rbd"}]);
-        let refusals = read(&object(&spec).spec, fresh()).unwrap_err();
-        write!(text, "# {fields}\n{}", show_refusals(&refusals)).unwrap();
-    }
     insta::assert_snapshot!(text);
 }
 

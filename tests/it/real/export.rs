@@ -53,10 +53,22 @@ async fn poolwright(case: &Case, arguments: &[&str]) -> (i32, String, String) {
 async fn what_is_exported_changes_nothing() {
     let world = World::own(Own {
         connection: json!({"grants": [{"name": "all", "namespaces": {"all": true}, "allow": ["Adopt", "Update"]}]}),
+        ceph: vec![("OSDS", "3")],
         ..Own::default()
     })
     .await;
     let case = Case::new(world, "export").await;
+    for line in [
+        "osd erasure-code-profile set two-one k=2 m=1 crush-failure-domain=osd",
+        "osd pool create coded 1 1 erasure two-one",
+        "osd pool application enable coded rgw",
+        "osd pool set coded pg_autoscale_mode off",
+        "osd pool set coded fast_read 1",
+        "osd pool set coded min_size 3",
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        case.ceph(&words).await;
+    }
     for (pool, application, settings) in [
         ("plain", Some("rbd"), vec![]),
         (
@@ -87,7 +99,16 @@ async fn what_is_exported_changes_nothing() {
             Some("cephfs"),
             vec![("bulk", "true"), ("recovery_op_priority", "9999")],
         ),
-        ("scaled", Some("rgw"), vec![("pg_autoscale_mode", "on")]),
+        // Within bounds that leave the cluster's own autoscaler nothing to do, should it come by.
+        (
+            "scaled",
+            Some("rgw"),
+            vec![
+                ("pg_num_min", "2"),
+                ("pg_num_max", "2"),
+                ("pg_autoscale_mode", "on"),
+            ],
+        ),
         ("bare", None, vec![("write_fadvise_dontneed", "true")]),
     ] {
         case.hand(&create(pool)).await;
@@ -107,13 +128,14 @@ async fn what_is_exported_changes_nothing() {
     let (code, manifests, notes) = poolwright(&case, &["export"]).await;
     assert_eq!(code, 0, "{notes}");
     assert!(
-        notes.contains("pool cephfs.data: recovery_op_priority 9999 is left out: a manifest can have a whole number from 0 to 63"),
+        notes.contains("pool cephfs.data: recovery_op_priority 9999 is left out: a manifest can have a whole number from 1 to 63"),
         "{notes}"
     );
     assert!(
         notes.contains("pool bare: left out: it has no application"),
         "{notes}"
     );
+    assert!(manifests.contains("profile: two-one"), "{manifests}");
     // Planned from them there are the marks and nothing else.
     let file = tempfile::NamedTempFile::with_suffix(".yaml").expect("a file");
     std::fs::write(file.path(), &manifests).expect("written");
@@ -135,7 +157,7 @@ async fn what_is_exported_changes_nothing() {
         .expect("kubectl apply");
     let objects = case.pools().list(&kube::api::ListParams::default()).await;
     let objects = objects.expect("the objects").items;
-    assert!(objects.len() >= 6, "{manifests}");
+    assert!(objects.len() >= 7, "{manifests}");
     for object in objects {
         let name = object.metadata.name.expect("a name");
         let object = case.ready(&name).await;

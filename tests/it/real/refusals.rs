@@ -13,62 +13,6 @@ use super::steps::{
 };
 use super::support::{Case, LIMIT, holds};
 
-/// Deliverable 2: a field that a later release keeps is refused by its name, and is never silently ignored.
-#[tokio::test(flavor = "multi_thread")]
-async fn fields_of_later_releases() {
-    let case = Case::shared("later").await;
-    let rest = "replicated: {size: 3}, applications: [{name: rbd}]";
-    let coded = "type: ErasureCoded, erasureCoded: {dataChunks: 2, codingChunks: 1}, applications: [{name: rbd}]";
-    let table = [
-        (
-            coded.to_owned(),
-            vec!["type: an erasure-coded pool is not supported"],
-        ),
-        (
-            format!("{rest}, crush: {{rule: replicated_rule}}"),
-            vec!["crush is not supported"],
-        ),
-        (
-            format!("{rest}, crush: {{failureDomain: osd, deviceClass: ssd}}"),
-            vec!["crush is not supported"],
-        ),
-    ];
-    for (at, (spec, _)) in table.iter().enumerate() {
-        case.apply(&format!("p{at}"), &format!("{{{spec}}}")).await;
-    }
-    for (at, (spec, sentences)) in table.iter().enumerate() {
-        let message = case.stalled(&format!("p{at}"), "Unsupported").await;
-        for sentence in sentences {
-            assert!(message.contains(sentence), "{spec}: {message}");
-        }
-        assert!(
-            message.contains("so nothing is sent for this pool; "),
-            "{message}"
-        );
-    }
-    assert_eq!(case.sent().await, Vec::<Value>::new());
-    assert_eq!(case.pool_names().await, Vec::<String>::new());
-
-    // A pool that is there is left as it is meanwhile, whatever else is asked for.
-    case.apply("kept", PLAIN).await;
-    case.ready("kept").await;
-    let before = case.its_pool("kept").await;
-    let sent = case.sent().await.len();
-    case.apply(
-        "kept",
-        &format!("{{{rest}, quota: {{maxObjects: 5}}, crush: {{rule: replicated_rule}}}}"),
-    )
-    .await;
-    case.stalled("kept", "Unsupported").await;
-    case.looked("kept").await;
-    assert_eq!(case.its_pool("kept").await, before);
-    assert_eq!(case.sent().await.len(), sent);
-    case.apply("kept", &format!("{{{rest}, quota: {{maxObjects: 5}}}}"))
-        .await;
-    case.ready("kept").await;
-    assert_eq!(case.its_pool("kept").await["quota_max_objects"], 5);
-}
-
 /// "Bad input": what Ceph refuses stands at its field with Ceph's own words and what to do; the rest is applied; and it
 /// is not sent again and again.
 #[tokio::test(flavor = "multi_thread")]

@@ -12,11 +12,12 @@ use poolwright::api::v1alpha1::{
     CephPool, CephPoolStatus, CephRequest, Operation, Outcome, PendingChange, RequestState,
 };
 use serde_json::{Value, json};
+use tokio::process::Command;
 use tokio::sync::OnceCell;
 use tokio::time::Duration;
 
 pub(crate) use self::commands::{create, create_of, enable, remove, rename, tag, untag};
-use super::support::{Case, Ceph, LIMIT, World, apply, condition, holds, pools_of};
+use super::support::{Case, Ceph, LIMIT, World, apply, condition, holds, pools_of, run};
 
 /// A small pool.
 pub(crate) const PLAIN: &str = "{replicated: {size: 3}, applications: [{name: rbd}], \
@@ -158,6 +159,15 @@ pub(crate) fn annotation(object: &CephPool) -> String {
 pub(crate) async fn delete(case: &Case, name: &str) {
     case.begin_deletion(name).await;
     gone(case, name, LIMIT).await;
+}
+
+/// The `rados` of people, as the administrator.
+pub(crate) async fn rados(case: &Case, args: &[&str], input: Option<&str>) -> String {
+    let mut command = Command::new("rados");
+    command.arg("-c").arg(case.cluster().conf()).args(args);
+    run(&mut command, input)
+        .await
+        .expect(&format!("rados {}", args.join(" ")))
 }
 
 /// Waits until an object is gone.

@@ -71,8 +71,16 @@ fn client_part(writer: &mut Writer, map: &OsdMap, crush: &CrushMap) {
         writer.u8(ADDRESSES);
         writer.count(0);
     }
-    // No placement group is elsewhere for the moment, no primary is preferred.
-    writer.zeros(3 * 4);
+    // The first placement group is on no OSD for the moment.
+    writer.list(map.moving.iter(), |writer, pool| {
+        writer.u8(1);
+        writer.i64(pool.0);
+        writer.u32(0);
+        writer.i32(-1);
+        writer.u32(0);
+    });
+    // No primary is preferred.
+    writer.zeros(2 * 4);
     writer.blob(|writer| crush_map::binary::encode(writer, crush));
     writer.list(
         map.erasure_code_profiles.iter(),

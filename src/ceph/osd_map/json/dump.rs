@@ -30,7 +30,16 @@ pub(super) struct Dump {
     #[serde(default)]
     pub(super) osds: Vec<DumpOsd>,
     #[serde(default)]
+    pub(super) pg_temp: Vec<DumpPlace>,
+    #[serde(default)]
     pub(super) erasure_code_profiles: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// A placement group that is elsewhere for the moment.
+#[derive(Deserialize)]
+pub(super) struct DumpPlace {
+    /// The pool's number, a point, and the group's.
+    pub(super) pgid: String,
 }
 
 #[derive(Default, Deserialize)]

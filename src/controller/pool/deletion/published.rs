@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     AGAIN, KEPT, NotReached, base_name, blocked, end_requests, give_up, is_removing, paused, reach,
-    released, remove, said, unclear, under_way,
+    released, remove, said, tidy_up, unclear, under_way, without_refused_rules,
 };
 use crate::api::conditions::Reason;
 use crate::api::v1alpha1::Verb;
@@ -19,6 +19,7 @@ use crate::ceph::view::ClusterView;
 use crate::controller::pool::subject::{Look, Subject};
 use crate::controller::pools::{PoolEntry, Side, names_to_grant, removes_pool};
 use crate::controller::{record, status};
+use crate::request::coding::Coding;
 use crate::request::executor::Aim;
 use crate::request::factory::Next;
 use crate::request::pool_factory::removal_round;
@@ -51,12 +52,13 @@ pub(super) fn look(subject: &Subject<'_>, known: Record) -> Look {
     let base = base_name(subject, &known);
     let wish = Wish {
         remove: removes_pool(object),
+        coding: Coding::read(&object.spec),
         confirmations: record::confirmations(object),
         ..Wish::for_removal(
             pools.owner(key),
             base.clone(),
             object.metadata.generation.unwrap_or_default(),
-            known.clone(),
+            without_refused_rules(work, known.clone()),
         )
     };
     if work.state().running {
@@ -93,6 +95,11 @@ pub(super) fn look(subject: &Subject<'_>, known: Record) -> Look {
     let mut wish = wish;
     let mut next = removal_round(&wish, &view, None, None);
     if is_done(&next) {
+        let identity = known.identity.as_ref();
+        let gone = identity.is_none_or(|pool| view.identified(pool).is_none());
+        if wish.remove && gone && tidy_up(subject, &wish, &view, &session, Aim::Remove) {
+            return going_on(subject, known);
+        }
         return scene.done(&view);
     }
     let half_way = scene.private(&view).is_some();

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
-    AGAIN, NotReached, base_name, blocked, give_up, paused, reach, released, remove, unclear,
-    under_way,
+    AGAIN, NotReached, base_name, blocked, give_up, paused, reach, released, remove, tidy_up,
+    unclear, under_way, without_refused_rules,
 };
 use crate::api::conditions::Reason;
 use crate::api::v1alpha1::{CephPool, Operation, Verb};
@@ -16,6 +16,7 @@ use crate::controller::pool::proceed::ended_badly;
 use crate::controller::pool::subject::{Look, Subject};
 use crate::controller::pools::PoolEntry;
 use crate::controller::status;
+use crate::request::coding::Coding;
 use crate::request::executor::Aim;
 use crate::request::locks::LATE;
 use crate::request::pool_factory::discard_round;
@@ -36,12 +37,15 @@ pub(super) fn look(subject: &Subject<'_>, record: Record) -> Look {
         return removing(object, record);
     }
     let base = base_name(subject, &record);
-    let wish = Wish::for_removal(
-        pools.owner(key),
-        base.clone(),
-        object.metadata.generation.unwrap_or_default(),
-        record.clone(),
-    );
+    let wish = Wish {
+        coding: Coding::read(&object.spec),
+        ..Wish::for_removal(
+            pools.owner(key),
+            base.clone(),
+            object.metadata.generation.unwrap_or_default(),
+            without_refused_rules(work, record.clone()),
+        )
+    };
     let give_up = give_up(&wish.private_name());
     if let Some(message) = paused(subject, "its unfinished pool") {
         return blocked(&record, message);
@@ -73,6 +77,9 @@ pub(super) fn look(subject: &Subject<'_>, record: Record) -> Look {
         };
         work.state().record = Some(record.clone());
         return super::look(subject);
+    }
+    if next.round.is_empty() && tidy_up(subject, &wish, &view, &session, Aim::Discard) {
+        return removing(object, record);
     }
     if next.round.is_empty() {
         for request in &mut work.state().requests {

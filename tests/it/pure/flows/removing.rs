@@ -328,3 +328,88 @@ async fn replaced_in_the_last_moment() {
         Some(ours)
     );
 }
+
+/// What was made for a pool goes after it, in a round of its own, unless another pool uses it or somebody changed it; and nothing that Ceph says
+/// to that holds the pool's object up.
+#[tokio::test(start_paused = true)]
+async fn what_was_made_for_it() {
+    const CODED: &str = "{type: ErasureCoded, replicated: null, applications: [{name: rbd}], \
+                         erasureCoded: {dataChunks: 2, codingChunks: 1}, crush: {failureDomain: osd}}";
+    for (in_use, refused, changed) in [
+        (false, false, false),
+        (true, false, false),
+        (false, true, false),
+        (false, false, true),
+    ] {
+        let mut flow = Flow::new();
+        assert_eq!(flow.settle(CODED).await, Some(RunEnd::InSync));
+        let made: Vec<String> = {
+            let cluster = flow.cluster();
+            cluster
+                .map()
+                .erasure_code_profiles
+                .keys()
+                .cloned()
+                .collect()
+        };
+        assert_eq!(made.len(), 1, "{made:?}");
+        if in_use {
+            flow.cluster().edit_map(|map| {
+                let pool = map.pools.values().next().expect("the pool").clone();
+                let mut other = (*pool).clone();
+                other.id = PoolId(99);
+                other.name = PoolName::new("other");
+                map.pools.insert(other.id, Arc::new(other));
+            });
+        }
+        if changed {
+            // Somebody made another profile under that name.
+            flow.cluster().edit_map(|map| {
+                let keys = map.erasure_code_profiles.get_mut(&made[0]);
+                let keys = keys.expect("the profile");
+                keys.insert("m".into(), "2".into());
+            });
+        }
+        if refused {
+            let busy = Fault::Reply {
+                code: -16,
+                text: "in use".into(),
+            };
+            flow.client.plan_fault("osd crush rule rm", 1, busy);
+        }
+        assert_eq!(once(&mut flow).await, RunEnd::InSync);
+        assert!(flow.cluster().pool("foopool").is_none());
+        let rounds = flow.client.rounds();
+        let after: Vec<&str> = rounds
+            .iter()
+            .flatten()
+            .map(MonCommand::prefix)
+            .skip_while(|prefix| *prefix != "osd pool rm")
+            .skip(1)
+            .collect();
+        let (profiles, rules) = {
+            let cluster = flow.cluster();
+            let rule = cluster.crush().rule_named(&made[0]).is_some();
+            (cluster.map().erasure_code_profiles.len(), rule)
+        };
+        match (in_use, refused) {
+            _ if changed => {
+                assert_eq!(
+                    (after, profiles, rules),
+                    (vec!["osd crush rule rm"], 1, false)
+                );
+            }
+            (true, _) => assert_eq!((after, profiles, rules), (vec![], 1, true)),
+            (false, true) => {
+                assert_eq!(
+                    (after, profiles, rules),
+                    (vec!["osd erasure-code-profile rm"], 0, true)
+                );
+            }
+            (false, false) => {
+                let both = vec!["osd crush rule rm", "osd erasure-code-profile rm"];
+                assert_eq!((after, profiles, rules), (both, 0, false));
+            }
+        }
+    }
+}

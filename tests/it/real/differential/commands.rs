@@ -2,19 +2,47 @@
 //!
 //! Left out, since the simulated cluster does not have them or answers them otherwise on purpose:
 //!
-//! - erasure-code profiles and rules, and pools made with one: they wait inside the monitors for other
-//!   rounds, and [`SimulatedCluster`] says that it does not know the commands.
+//! - profiles and rules, and erasure-coded pools made without a rule: these wait inside the monitors for
+//!   rounds of their own, so what they are made in is not one round. [`prepared`] are there from the start.
+//! - The removal of an erasure-coded pool: Ceph 20 removes its rule with it.
 //! - `pg_num_actual` and `pgp_num_actual`, which are the manager's, and `dedup_tier` and all that is
 //!   accepted of a cache tier only: no pool here is one.
 //! - Numbers that this program never sends: `nan` and `inf`, which monitors take, and then print a dump that
 //!   nobody can read; decimals in hexadecimal; and counts that wrap around in the monitors, such as `16E`.
 
 use poolwright::ceph::command::{MonCommand, PoolCreate};
-use poolwright::ceph::osd_map::Pool;
+use poolwright::ceph::osd_map::{Pool, PoolKind};
 use poolwright::ceph::simulated::SimulatedCluster;
 use poolwright::ceph::types::PoolName;
 
 use super::super::support::Dice;
+
+/// An erasure-code profile, a rule made from it, and another rule for replicas.
+pub(super) const PROFILE: &str = "two-one";
+pub(super) const CODED: &str = "coded";
+pub(super) const OTHER: &str = "other";
+
+/// What there is before any pool, each in a round of its own.
+pub(super) fn prepared() -> [MonCommand; 3] {
+    [
+        MonCommand::ProfileSet {
+            profile: PROFILE.to_owned(),
+            values: ["plugin=jerasure", "k=2", "m=1", "crush-failure-domain=osd"]
+                .map(str::to_owned)
+                .into(),
+        },
+        MonCommand::RuleCreateErasure {
+            rule: CODED.to_owned(),
+            profile: PROFILE.to_owned(),
+        },
+        MonCommand::RuleCreateReplicated {
+            rule: OTHER.to_owned(),
+            root: "default".to_owned(),
+            bucket_type: "osd".to_owned(),
+            class: None,
+        },
+    ]
+}
 
 /// Few, so that they meet: in renames, in creations of what is there, in removals of what is not.
 const NAMES: [&str; 10] = ["a", "b", "c", "d e", "é", "f\"g", "h/i", "j'k", ".l", "m"];
@@ -39,7 +67,7 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("target_size_bytes", BYTES),
     ("target_size_ratio", &["0", "0.1", "0.3", "2"]),
     ("bulk", BOOLEANS),
-    ("crush_rule", &["replicated_rule", "other", "missing"]),
+    ("crush_rule", &["replicated_rule", OTHER, CODED, "missing"]),
     ("nodelete", BOOLEANS),
     ("nopgchange", BOOLEANS),
     ("nosizechange", BOOLEANS),
@@ -139,9 +167,13 @@ const VALUES: &[&str] = &["", "v", "w", "all", "a \"quoted\" \\ value"];
 /// A command that may follow on what there is.
 pub(super) fn any(dice: &mut Dice, cluster: &SimulatedCluster) -> MonCommand {
     let pool = pool(dice, cluster);
+    let coded = |pool: &PoolName| {
+        let pool = cluster.pool(pool.as_str());
+        pool.is_some_and(|pool| pool.kind == PoolKind::Erasure)
+    };
     match dice.below(100) {
         0..12 => creation(dice),
-        12..16 => MonCommand::PoolRemove { pool },
+        12..16 if !coded(&pool) => MonCommand::PoolRemove { pool },
         16..23 => MonCommand::PoolRename {
             from: pool,
             to: anywhere(dice),
@@ -197,6 +229,14 @@ fn pool(dice: &mut Dice, cluster: &SimulatedCluster) -> PoolName {
 }
 
 fn creation(dice: &mut Dice) -> MonCommand {
+    let coded = dice.once_in(4);
+    let rules: &[&str] = if coded {
+        &[CODED, CODED, CODED, OTHER, "missing"]
+    } else {
+        &["replicated_rule", OTHER, CODED, "missing"]
+    };
+    let rule = (coded || dice.once_in(4)).then(|| text(dice, rules));
+    let profile = coded.then(|| text(dice, &[PROFILE, PROFILE, PROFILE, "missing"]));
     let positive = |dice: &mut Dice, numbers: &[i64]| dice.once_in(4).then(|| *dice.of(numbers));
     MonCommand::PoolCreate(PoolCreate {
         pool: anywhere(dice),
@@ -216,8 +256,8 @@ fn creation(dice: &mut Dice) -> MonCommand {
         bulk: dice.once_in(3).then(|| dice.once_in(2)),
         target_size_bytes: positive(dice, &[1, 1 << 40]),
         target_size_ratio: dice.once_in(4).then(|| *dice.of(&[0.3, 1.0, 2.5])),
-        profile: None,
-        rule: None,
+        profile,
+        rule,
     })
 }
 

@@ -12,8 +12,8 @@ use tokio::sync::OnceCell;
 use tokio::time::{Duration, timeout};
 
 use crate::real::steps::slow;
-pub(super) use crate::real::steps::{RECONCILE, gone};
-use crate::real::support::{CAPS, Case, Ceph, LIMIT, World, condition, run};
+pub(super) use crate::real::steps::{RECONCILE, gone, rados};
+use crate::real::support::{CAPS, Case, Ceph, LIMIT, World, condition};
 
 /// A blocked deletion looks again at least every 30 s.
 pub(super) const GONE: Duration = Duration::from_secs(45);
@@ -159,15 +159,6 @@ pub(super) fn verbs<'a>(rounds: &[Vec<&'a str>]) -> Vec<&'a str> {
         .iter()
         .filter_map(|round| round[0].split(' ').nth(3))
         .collect()
-}
-
-/// The `rados` of people, as the administrator.
-pub(super) async fn rados(case: &Case, args: &[&str], input: Option<&str>) -> String {
-    let mut command = Command::new("rados");
-    command.arg("-c").arg(case.cluster().conf()).args(args);
-    run(&mut command, input)
-        .await
-        .expect(&format!("rados {}", args.join(" ")))
 }
 
 /// A monitor that is frozen until this is dropped.

@@ -1,4 +1,4 @@
-//! The rules that need a cluster which may be broken for a while: a map that nobody can read, monitors that answer
+//! The rules that need a cluster which may be broken for a while: a dump that nobody can read, monitors that answer
 //! late, and a controller that is killed meanwhile.
 
 use std::process::Stdio;

@@ -107,8 +107,13 @@ async fn size_does_not_lower_min_size() {
         .await;
     case.ready("a").await;
     assert_eq!(sizes(&case.its_pool("a").await), (3, 3));
+    // Four copies have no place on three OSDs, and Ceph would not say so: rule 10.
+    case.apply("a", &spec("replicated: {size: 4}, minSize: 3"))
+        .await;
+    let message = case.stalled("a", "CannotPlace").await;
+    assert!(message.contains("can place 3 of 4 copies"), "{message}");
+    assert_eq!(sizes(&case.its_pool("a").await), (3, 3));
     for (sizes_asked, expected) in [
-        ("replicated: {size: 4}, minSize: 3", (4, 3)),
         ("replicated: {size: 3}, minSize: 2", (3, 2)),
         // Nobody names minSize any more: what it is stays, as long as that is safe.
         ("replicated: {size: 2}", (2, 2)),

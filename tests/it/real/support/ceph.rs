@@ -12,7 +12,10 @@ use super::{Said, next, run, run_script, variable};
 pub(crate) const CAPS: &str = "allow r, allow command \"osd pool create\", allow command \"osd pool set\", \
     allow command \"osd pool set-quota\", allow command \"osd pool application enable\", \
     allow command \"osd pool application set\", allow command \"osd pool application rm\", \
-    allow command \"osd pool rename\", allow command \"osd pool rm\"";
+    allow command \"osd pool rename\", allow command \"osd pool rm\", \
+    allow command \"osd erasure-code-profile set\", allow command \"osd erasure-code-profile rm\", \
+    allow command \"osd crush rule create-erasure\", allow command \"osd crush rule create-replicated\", \
+    allow command \"osd crush rule rm\"";
 
 /// A cluster by its folder. One of a test's own is ended with the value.
 #[derive(Debug)]

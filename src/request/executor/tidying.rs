@@ -1,0 +1,141 @@
+//! The profile and the rule that a removed pool leaves behind: they go after it, where nobody uses them.
+//!
+//! Monitors look for users only among the pools that are committed, so a rule that is removed in the same breath as a
+//! pool is created with it leaves that pool without. So within this program a removal waits for the creations that are
+//! under way, and they for it, and both look at a view again after that.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::join_all;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::time::timeout;
+
+use super::planning::submitted;
+use super::sending::hand_over;
+use super::{Access, Aim};
+use crate::api::v1alpha1::Verb;
+use crate::ceph::command::MonCommand;
+use crate::ceph::types::{Fsid, PoolName};
+use crate::ceph::view::ClusterView;
+use crate::request::guard;
+use crate::request::journal::{Entry, Journal};
+use crate::request::pool_factory::{Leftover, leftover_round};
+use crate::request::round::Round;
+use crate::request::wish::Wish;
+use crate::request::work::PoolWork;
+
+/// Keeps creations and removals of what pools share apart, cluster by cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Shared(Arc<Mutex<BTreeMap<Fsid, Arc<RwLock<()>>>>>);
+
+impl Shared {
+    /// For a round that uses a profile or a rule.
+    pub(super) async fn using(
+        &self,
+        fsid: &Fsid,
+        round: &Round,
+    ) -> Option<OwnedRwLockReadGuard<()>> {
+        if uses(round) {
+            Some(self.of(fsid).read_owned().await)
+        } else {
+            None
+        }
+    }
+
+    async fn removing(&self, fsid: &Fsid) -> OwnedRwLockWriteGuard<()> {
+        self.of(fsid).write_owned().await
+    }
+
+    fn of(&self, fsid: &Fsid) -> Arc<RwLock<()>> {
+        let mut clusters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(clusters.entry(fsid.clone()).or_default())
+    }
+}
+
+/// Whether a round uses a profile or a rule that somebody could be removing.
+fn uses(round: &Round) -> bool {
+    round.steps.iter().any(|step| match &step.command {
+        MonCommand::PoolCreate(create) => create.profile.is_some() || create.rule.is_some(),
+        MonCommand::RuleCreateErasure { .. } => true,
+        _ => false,
+    })
+}
+
+/// What the pool that a round removes will leave behind.
+pub(super) fn left_by(round: &Round, view: &ClusterView) -> Option<Leftover> {
+    let removed = |name: &PoolName| view.pool_named(name);
+    round.steps.iter().find_map(|step| match &step.command {
+        MonCommand::PoolRemove { pool } => removed(pool).map(|pool| Leftover::of(pool, view)),
+        _ => None,
+    })
+}
+
+/// Removes what is left of the pool that was removed, or that an earlier process was ended over, if nobody uses it.
+/// Whatever comes of that, the pool is gone: this holds nothing up.
+pub(super) async fn tidy(
+    work: &PoolWork,
+    access: &Access,
+    journal: &dyn Journal,
+    wish: &Wish,
+    left: Option<Leftover>,
+) {
+    if access.aim == Aim::Keep && left.is_none() {
+        return;
+    }
+    let Ok(view) = access.view().await else {
+        return;
+    };
+    let left = left.unwrap_or_default();
+    let left = match access.aim {
+        Aim::Keep => left,
+        Aim::Discard | Aim::Remove => left.and(Leftover::wished(wish, &view)),
+    };
+    if leftover_round(&left, &view).is_empty() {
+        return;
+    }
+    let fsid = access.client.fsid().clone();
+    let alone = timeout(access.command_timeout, access.shared.removing(&fsid));
+    let Ok(_alone) = alone.await else {
+        tracing::info!(?left, "pools are being made, so what may be in use is left");
+        return;
+    };
+    let Ok(view) = access.view().await else {
+        return;
+    };
+    let round = leftover_round(&left, &view);
+    if round.is_empty() {
+        return;
+    }
+    if let Err(objection) = guard::check(&round, wish, &view, None, None) {
+        tracing::warn!(%objection, "what the pool has left behind stays");
+        return;
+    }
+    let request = submitted(work, access, &round);
+    let recorded = journal
+        .before_round(Entry {
+            wish,
+            request: &request,
+            round: &round,
+            found: None,
+            // Who may make a pool may take back what was made for it.
+            verb: match access.aim {
+                Aim::Keep | Aim::Discard => Verb::Create,
+                Aim::Remove => Verb::Delete,
+            },
+        })
+        .await;
+    if let Err(error) = recorded {
+        tracing::info!(?error, "what the pool has left behind stays");
+        return;
+    }
+    // Refused where somebody uses it by now.
+    join_all(round.steps.iter().map(|step| hand_over(access, step))).await;
+    if let Ok(epoch) = access.monitor.read_epoch().await {
+        // Whoever makes a pool next plans with what is left.
+        let _ = access
+            .monitor
+            .await_epoch(epoch, access.command_timeout)
+            .await;
+    }
+}
