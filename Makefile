@@ -32,7 +32,7 @@ demo: setup build ## Show the program at work on a real Ceph and a real Kubernet
 	@tests/env/demo.sh
 
 # Tests on the clusters mostly wait, so more of them run at once than there are processors.
-test test-matrix: export RUST_TEST_THREADS ?= 4
+test: export RUST_TEST_THREADS ?= 4
 
 # Compiled before the clusters start, which would only idle meanwhile.
 .PHONY: test

@@ -116,10 +116,9 @@ fn shown(row: &Setting, pool: &Pool, notes: &mut Vec<String>) -> Option<Value> {
     let scaled = pool.autoscale_mode == "on";
     let on = |other: &Setting| other.observe(pool).is_some() && !other.is_unset(pool);
     let left_out = match row.variable {
-        // The number is one field, and the autoscaler's where that is on.
-        "pgp_num" => true,
-        // By its name, which is in another map.
-        "crush_rule" => true,
+        // The number is one field, and the autoscaler's where that is on; a rule goes by its name, which is in another
+        // map.
+        "pgp_num" | "crush_rule" => true,
         "pg_num" => scaled,
         // Ceph takes the ratio where there are both.
         "target_size_bytes" => on(&settings::TARGET_SIZE_RATIO),

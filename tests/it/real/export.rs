@@ -33,7 +33,7 @@ async fn pools(case: &Case) -> BTreeMap<String, Value> {
     named.collect()
 }
 
-async fn poolwright(case: &Case, arguments: &[&str]) -> (i32, String, String) {
+pub(super) async fn poolwright(case: &Case, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new("timeout");
     command
         .args(["60", env!("CARGO_BIN_EXE_poolwright")])

@@ -5,17 +5,22 @@ use std::fmt::Write as _;
 
 use futures::stream::{self, StreamExt};
 use poolwright::api::v1alpha1::CephPool;
+use poolwright::api::yaml::documents;
 use poolwright::ceph::osd_map::{OsdMap, Pool, PoolKind, json as map_json};
 use poolwright::ceph::settings::{Kind, Removal, SETTINGS, Setting, Shown, Value};
 use poolwright::ceph::types::PoolName;
 use serde_json::json;
 
 use super::erasure::case as coded_case;
+use super::export::poolwright;
 use super::steps::{own_connection, status};
 use super::support::{Case, LIMIT, condition, holds};
 
 /// How many rows are tried at once.
 const AT_ONCE: usize = 8;
+
+/// The columns of the table that is printed.
+const HEADER: &str = "row                         release   set       read back   drift       observed    unset   export";
 
 /// What every pool of this test has; a row comes on top.
 const BASE: &str = "{replicated: {size: 3}, minSize: 2, applications: [{name: rbd}], \
@@ -119,6 +124,22 @@ async fn until(
     .await;
 }
 
+/// What an export of the pool says of a row is what the manifest said.
+async fn exported(case: &Case, name: &str, row: &Setting, value: &Value) {
+    let pool = case.pool_name(name);
+    let (code, text, said) = poolwright(case, &["export", "--pool", &pool]).await;
+    assert_eq!(code, 0, "{said}");
+    let manifests = documents(&text).expect("YAML");
+    let spec = &manifests.first().expect("a manifest")["spec"];
+    let found = path(row).split('/').fold(spec, |within, step| &within[step]);
+    let found = found.as_str().map_or_else(|| found.to_string(), str::to_owned);
+    assert!(
+        found.eq_ignore_ascii_case(&value.to_string()),
+        "{}: {found} for {value}",
+        row.variable
+    );
+}
+
 fn names_field(object: &CephPool, field: &str) -> bool {
     status(object)
         .drift
@@ -172,6 +193,7 @@ async fn row(case: &Case, at: usize, row: &Setting) {
         row.holds(pool, &value)
     })
     .await;
+    exported(case, &name, row, &value).await;
     take_out(case, &name, row).await;
     case.ready(&name).await;
     until(case, &name, "unset or let go", row, |row, pool| {
@@ -226,6 +248,7 @@ async fn one_way(case: &Case, at: usize, row: &Setting) {
         .try_ceph(&[&by_hand[..], &["false"]].concat())
         .await;
     assert!(!refused.ok, "{} was turned off", row.variable);
+    exported(case, &name, row, &on).await;
     // Nor does the field's leaving turn it off.
     take_out(case, &name, row).await;
     case.ready(&name).await;
@@ -290,19 +313,33 @@ async fn every_row(case: &Case, which: impl Fn(&Setting) -> bool) {
         .buffer_unordered(AT_ONCE)
         .collect::<()>()
         .await;
-    let mut table = String::from("row | release | set | read back | drift | observed | unset\n");
+    let mut table = String::new();
     for (_, setting) in rows {
         let (drift, unset) = match setting.removal {
             Removal::Unset(_) => ("put back", "yes"),
             Removal::Released => ("put back", "let go"),
-            Removal::Irreversible => ("cannot be turned off", "let go"),
+            Removal::Irreversible => ("cannot be", "let go"),
         };
+        // What is said here was asserted above.
         let cells = if setting.since > release {
             "not in this release".to_owned()
         } else {
-            format!("yes | yes | {drift} | left | {unset}")
+            format!(
+                "{:10}{:12}{drift:12}{:12}{unset:8}{}",
+                "yes", "yes", "left", "yes"
+            )
         };
-        let _ = writeln!(table, "{} | {release} | {cells}", setting.variable);
+        let _ = writeln!(
+            table,
+            "{:28}{:10}{cells}",
+            setting.variable,
+            release.to_string()
+        );
     }
-    println!("{table}");
+    println!("{HEADER}\n{table}");
+    // Where somebody collects the tables of several releases.
+    if let Ok(folder) = std::env::var("POOLWRIGHT_TABLES") {
+        let file = format!("{folder}/{}", case.namespace);
+        std::fs::write(&file, table).unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
 }
