@@ -37,6 +37,8 @@ const COMMANDS: usize = 2_400;
 const ROUND: usize = 6;
 /// From one command of a round to the next, which is kept on the way to the monitor.
 const APART: Duration = Duration::from_millis(2);
+/// Parts that a round is taken apart into at most.
+const MOST_PARTS: usize = 4;
 /// So many differences are enough to read.
 const ENOUGH: usize = 25;
 
@@ -196,22 +198,25 @@ impl Two {
         let commands: Vec<_> = order.iter().map(|at| commands[*at].clone()).collect();
         let replies: Vec<_> = order.iter().map(|at| replies[*at].clone()).collect();
         let epochs = map.epoch.0.saturating_sub(self.simulated.epoch().0);
-        (0..1_u32 << (commands.len() - 1))
-            // An epoch for each part, but for the last one if it changes nothing.
-            .filter(|cuts| u64::from(cuts.count_ones()) <= epochs)
-            .find_map(|cuts| {
-                let mut rounds = vec![Vec::new()];
-                for (at, command) in commands.iter().enumerate() {
-                    if at > 0 && cuts & (1 << (at - 1)) != 0 {
-                        rounds.push(Vec::new());
-                    }
-                    rounds.last_mut()?.push(command.clone());
-                }
-                let outcome = self.simulate(&rounds);
-                compare(&commands, &outcome, &replies, map)
-                    .is_empty()
-                    .then_some(outcome.cluster)
-            })
+        // An epoch for each part, but for the last one if it changes nothing. A command that
+        // came during a proposal waits for the next one, unless the committed map answers it: so
+        // one that was sent later may be in an earlier part.
+        let parts = usize::try_from(epochs + 1).ok()?.min(MOST_PARTS);
+        let size = u32::try_from(commands.len()).ok()?;
+        (0..parts.pow(size)).find_map(|choice| {
+            let part = |at: usize| choice / parts.pow(u32::try_from(at).unwrap_or(0)) % parts;
+            let mut places: Vec<usize> = (0..commands.len()).collect();
+            places.sort_by_key(|at| part(*at));
+            let mut rounds = vec![Vec::new(); parts];
+            for at in &places {
+                rounds[part(*at)].push(commands[*at].clone());
+            }
+            let said: Vec<_> = places.iter().map(|at| replies[*at].clone()).collect();
+            let outcome = self.simulate(&rounds);
+            compare(&rounds.concat(), &outcome, &said, map)
+                .is_empty()
+                .then_some(outcome.cluster)
+        })
     }
 
     /// In which order the monitor met commands that were just answered, by its own log, which is

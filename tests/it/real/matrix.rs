@@ -131,8 +131,12 @@ async fn exported(case: &Case, name: &str, row: &Setting, value: &Value) {
     assert_eq!(code, 0, "{said}");
     let manifests = documents(&text).expect("YAML");
     let spec = &manifests.first().expect("a manifest")["spec"];
-    let found = path(row).split('/').fold(spec, |within, step| &within[step]);
-    let found = found.as_str().map_or_else(|| found.to_string(), str::to_owned);
+    let found = path(row)
+        .split('/')
+        .fold(spec, |within, step| &within[step]);
+    let found = found
+        .as_str()
+        .map_or_else(|| found.to_string(), str::to_owned);
     assert!(
         found.eq_ignore_ascii_case(&value.to_string()),
         "{}: {found} for {value}",
