@@ -3,7 +3,7 @@
 #   ARGS='...'    make test, test-pure: more arguments for the test program, e.g. ARGS='pools:: --nocapture'
 #                 make test-matrix: other tests than by default, e.g. ARGS=real::drift
 #   KEEP_LOGS=1   make test, test-matrix: keep the clusters' files when it fails
-#   RELEASES='18' make test-matrix: on these releases of Ceph only
+#   RELEASES='18' make test-matrix, bench-monitor: on these releases of Ceph only
 
 SHELL := bash
 .DEFAULT_GOAL := help
@@ -43,6 +43,10 @@ test: setup ## All tests, on a real Ceph cluster and a real Kubernetes control p
 .PHONY: test-matrix
 test-matrix: setup ## What has to be so on every release, on Ceph 16, 18 and 20, each with its own librados
 	@tests/env/matrix.sh $(ARGS)
+
+.PHONY: bench-monitor
+bench-monitor: setup ## What following the map costs the monitors' other clients, on Ceph 16, 18 and 20 (RELEASES=...)
+	@tests/env/bench-monitor.sh
 
 .PHONY: test-pure
 test-pure: ## The tests that need nothing but Rust

@@ -46,6 +46,7 @@ mod real {
     mod contents;
     mod crash;
     mod create;
+    mod differential;
     mod drift;
     mod erasure;
     mod export;

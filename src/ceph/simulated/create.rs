@@ -45,6 +45,10 @@ impl Pending<'_> {
     }
 
     fn new_pool(&mut self, create: &PoolCreate) -> Result<Pool, Refusal> {
+        // The name of a rule is looked up before anything else, and its kind after everything.
+        if let Some(rule) = create.rule.as_deref() {
+            self.rule(rule)?;
+        }
         // A word that is no mode is taken as the default.
         let mode = create
             .autoscale_mode
@@ -56,14 +60,20 @@ impl Pending<'_> {
         let coded = coded.map(|profile| self.coded(profile)).transpose()?;
         let size = match &coded {
             Some(coded) => coded.size,
-            None => self.size(create.size.unwrap_or_default())?,
+            None => self.size(create.size.unwrap_or_default()),
         };
-        let rule = self.rule_of(
+        let (rule, suits) = self.rule_of(
             &create.pool,
             create.rule.as_deref(),
             create.profile.as_deref(),
         )?;
-        self.check_pg_num(None, pg_num, size)?;
+        self.check_pg_num(None, rule, pg_num, size)?;
+        if !suits {
+            return refuse(EINVAL, "(22) Invalid argument");
+        }
+        if coded.is_none() {
+            self.fits_a_rule(create.size.unwrap_or_default())?;
+        }
         let mut flags = BTreeSet::from(["hashpspool".to_owned(), "creating".to_owned()]);
         if create.bulk == Some(true) {
             flags.insert("bulk".to_owned());
@@ -111,16 +121,20 @@ impl Pending<'_> {
         })
     }
 
-    /// 0 is the default. 16 refuses what its rules cannot place, later releases take the
-    /// lowest eight bits of anything.
-    fn size(&self, size: i64) -> Result<i64, Refusal> {
-        if size == 0 {
-            return Ok(self.config().default_size);
+    /// 0 is the default; of anything else the lowest eight bits count.
+    fn size(&self, size: i64) -> i64 {
+        match size {
+            0 => self.config().default_size,
+            size => size & 0xff,
         }
-        if self.release() < Release::Quincy && !(1..=10).contains(&size) {
+    }
+
+    /// Until 16 rules had sizes, which were looked at after the number of placement groups.
+    fn fits_a_rule(&self, size: i64) -> Result<(), Refusal> {
+        if self.release() < Release::Quincy && !(0..=10).contains(&size) {
             return refuse(EINVAL, "pool size is bigger than the crush rule max size");
         }
-        Ok(size & 0xff)
+        Ok(())
     }
 
     fn pg_num(&self, pg_num: i64, mode: &str) -> Result<i64, Refusal> {

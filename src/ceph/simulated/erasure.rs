@@ -138,33 +138,38 @@ impl Pending<'_> {
         })
     }
 
-    /// The rule of a new pool: of the right kind, and one that comes in this round is waited for. An erasure-coded pool
-    /// that names none gets one that is called as it is.
+    /// The rule of a new pool, and whether it is of the right kind. An erasure-coded pool that names none gets one that
+    /// is called as it is.
     pub(super) fn rule_of(
         &mut self,
         pool: &PoolName,
         rule: Option<&str>,
         profile: Option<&str>,
-    ) -> Result<i64, Refusal> {
+    ) -> Result<(i64, bool), Refusal> {
         let name = match (rule, profile) {
             (Some(rule), _) => rule,
-            (None, None) => return Ok(self.crush().rules.keys().next().copied().unwrap_or(0)),
+            (None, None) => {
+                let first = self.crush().rules.keys().next();
+                return Ok((first.copied().unwrap_or(0), true));
+            }
             (None, Some(profile)) => {
                 self.create_erasure_rule(pool.as_str(), profile)?;
                 pool.as_str()
             }
         };
+        let (number, found) = self.rule(name)?;
+        Ok((number, suits(found, profile.is_some())))
+    }
+
+    /// A rule by its name; one that comes in this round is waited for.
+    pub(super) fn rule(&self, name: &str) -> Result<(i64, &Rule), Refusal> {
         let pending = self.changes.rules.iter();
         let pending = pending.filter_map(|(number, rule)| Some((number, rule.as_ref()?)));
         let mut all = self.crush().rules.iter().chain(pending);
-        let Some((number, found)) = all.find(|(_, rule)| rule.name == name) else {
-            return refuse(ENOENT, format!("specified rule {name} doesn't exist"));
-        };
-        if suits(found, profile.is_some()) {
-            Ok(*number)
-        } else {
-            refuse(EINVAL, "(22) Invalid argument")
-        }
+        all.find(|(_, rule)| rule.name == name).map_or_else(
+            || refuse(ENOENT, format!("specified rule {name} doesn't exist")),
+            |(number, rule)| Ok((*number, rule)),
+        )
     }
 
     /// Whether a rule is one for pools of this kind.

@@ -171,10 +171,12 @@ impl<'a> Pending<'a> {
         names.find(|(_, taken)| *taken == name).map(|(id, _)| *id)
     }
 
-    /// Whether the OSDs can take this many placement groups; the other pools count as committed.
+    /// Whether the OSDs can take this many placement groups; the other pools count as committed, and after
+    /// 16 only those with the same CRUSH rule.
     pub(super) fn check_pg_num(
         &self,
         pool: Option<PoolId>,
+        rule: i64,
         pg_num: i64,
         size: i64,
     ) -> Result<(), Refusal> {
@@ -188,7 +190,8 @@ impl<'a> Pending<'a> {
             .map()
             .pools
             .values()
-            .filter(|other| Some(other.id) != pool);
+            .filter(|other| Some(other.id) != pool)
+            .filter(|other| self.release() < Release::Quincy || other.crush_rule == rule);
         let projected = others
             .map(|other| {
                 other

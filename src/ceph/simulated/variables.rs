@@ -55,7 +55,7 @@ pub(super) fn set(
             }
             pool.fast_read = boolean(value)?;
         }
-        "allow_ec_overwrites" => set_ec_overwrites(pool, value)?,
+        "allow_ec_overwrites" => set_ec_overwrites(pool, value, pending.release())?,
         "allow_ec_optimizations" if pending.release() >= Release::Tentacle => {
             set_ec_optimizations(pool, value)?;
         }
@@ -78,8 +78,14 @@ fn set_size(pending: &Pending<'_>, pool: &mut Pool, value: &str) -> Result<(), R
     if size == 1 && !pending.config().allow_pool_size_one {
         return refuse(EPERM, "configuring pool size as 1 is disabled by default.");
     }
-    if size > pool.size {
-        pending.check_pg_num(Some(pool.id), pool.placement_groups.pg_num, size)?;
+    // 16 looks at it also where copies become fewer.
+    if size > pool.size || pending.release() < Release::Quincy {
+        pending.check_pg_num(
+            Some(pool.id),
+            pool.crush_rule,
+            pool.placement_groups.pg_num,
+            size,
+        )?;
     }
     pool.size = size;
     pool.min_size = default_min_size(size);
@@ -123,7 +129,7 @@ fn set_pg_num(pending: &Pending<'_>, pool: &mut Pool, value: &str) -> Result<boo
         );
     }
     if pg_num > target {
-        pending.check_pg_num(Some(pool.id), pg_num, pool.size)?;
+        pending.check_pg_num(Some(pool.id), pool.crush_rule, pg_num, pool.size)?;
     }
     if let Some(least) = bound(pool, "pg_num_min").filter(|least| pg_num < *least) {
         return refuse(
@@ -165,17 +171,21 @@ fn set_pgp_num(pool: &mut Pool, value: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn set_ec_overwrites(pool: &mut Pool, value: &str) -> Result<(), Refusal> {
+fn set_ec_overwrites(pool: &mut Pool, value: &str, release: Release) -> Result<(), Refusal> {
     if pool.kind == PoolKind::Replicated {
         return refuse(
             EINVAL,
             "ec overwrites can only be enabled for an erasure coded pool",
         );
     }
-    if !boolean(value)? {
+    if boolean(value)? {
+        set_flag(pool, "ec_overwrites", true);
+        return Ok(());
+    }
+    // 20 looks whether they are on.
+    if release < Release::Tentacle || pool.has_flag("ec_overwrites") {
         return refuse(EINVAL, "ec overwrites cannot be disabled once enabled");
     }
-    set_flag(pool, "ec_overwrites", true);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 mod any;
 mod ends;
+mod kept;
 
 use poolwright::api::v1alpha1::CephPoolSpec;
 use poolwright::ceph::command::MonCommand;

@@ -13,7 +13,7 @@ use poolwright::ceph::rados::RadosClient;
 use poolwright::ceph::types::PoolName;
 use tokio::process::Command;
 
-use super::support::{Ceph, run};
+use super::support::{Ceph, Dice, run};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const POOLS: usize = 200;
@@ -64,22 +64,6 @@ const OTHERS: [(&str, &[&str]); 3] = [
     ("pct_update_delay", &["1", "5"]),
     ("eio", &["true"]),
 ];
-
-/// Numbers that are the same in every run: what failed once fails again.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 16).expect("48 bits") % end
-    }
-
-    fn of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[self.below(list.len())]
-    }
-}
 
 async fn send(client: &RadosClient, command: &MonCommand) -> Reply {
     client.send(command, DEADLINE).await.expect("a reply")
@@ -246,7 +230,7 @@ async fn by_hand(ceph: &Ceph) {
 async fn encoded_maps_say_what_dumps_say() {
     let ceph = Ceph::own(&[("OSDS", "3")]).await;
     let client = ceph.connect().await;
-    let mut dice = Dice(0x5eed_1234_abcd_ef01);
+    let mut dice = Dice::new(0x5eed_1234_abcd_ef01);
     let names = pools();
     let creations: Vec<_> = names.iter().map(|pool| creation(&mut dice, pool)).collect();
     for reply in send_all(&client, &creations).await {

@@ -36,6 +36,7 @@ mod case;
 mod ceph;
 mod control_plane;
 mod controller;
+mod dice;
 mod helm;
 mod world;
 
@@ -56,6 +57,7 @@ pub(crate) use self::case::{Case, condition, pools_of, rounds};
 pub(crate) use self::ceph::{CAPS, Ceph};
 pub(crate) use self::control_plane::ControlPlane;
 pub(crate) use self::controller::Controller;
+pub(crate) use self::dice::Dice;
 pub(crate) use self::helm::{CHART, helm, kubeconfig_of_chart};
 pub(crate) use self::world::{Own, World, install_crds, make_connection};
 

@@ -12,7 +12,7 @@ use crate::ceph::types::{CreateTime, Epoch, PoolId, PoolName};
 
 /// The newest versions that are known, and the oldest that are read: a pool got its targets of
 /// placement groups with version 28, long before Ceph 16.
-const POOL: (u8, u8) = (31, 28);
+const POOL: (u8, u8) = (32, 28);
 const OPTIONS_VERSION: u8 = 2;
 const SNAPSHOT_VERSION: u8 = 2;
 const HIT_SET_VERSION: u8 = 1;
@@ -98,7 +98,10 @@ pub(super) fn pool(part: &mut Cursor<'_>, id: PoolId) -> Result<Pool, DecodeErro
         // The last merge of placement groups.
         pool.skip_structure()?;
     }
-    let peering_bucket_count = if version >= 30 { pool.u32()? } else { 0 };
+    // Of a pool that is stretched itself. Version 30 was written for such pools only; the later
+    // ones, which Ceph 20 writes for all, say first whether it is one.
+    let stretched = version == 30 || version > 30 && pool.bool()?;
+    let peering_bucket_count = if stretched { pool.u32()? } else { 0 };
 
     Ok(Pool {
         id,

@@ -315,6 +315,21 @@ fn too_many_placement_groups() {
     assert_eq!(codes(&mut unlimited, &[many]), [0]);
 }
 
+/// 16 counts placement groups also where copies become fewer, and before it looks at a size's bounds.
+#[test]
+fn placement_groups_are_counted_by_release() {
+    let sized = MonCommand::PoolCreate(PoolCreate {
+        size: Some(11),
+        ..creation("q")
+    });
+    for (release, expected) in [(Release::Pacific, [-34, -34]), (Release::Reef, [0, -34])] {
+        let mut cluster = cluster().with_release(release);
+        cluster.config.max_pg_per_osd = 5;
+        let commands = [set("p", "size", "2"), sized.clone()];
+        assert_eq!(codes(&mut cluster, &commands), expected, "{release}");
+    }
+}
+
 /// Variables that came with a release are unknown to the ones before.
 #[test]
 fn variables_by_release() {

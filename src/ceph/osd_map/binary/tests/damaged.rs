@@ -67,12 +67,12 @@ fn errors_tell_where() {
             pool + 7
         )
     );
-    bytes[pool + 1] = 32;
+    bytes[pool + 1] = 33;
     let error = decode_unchecked(&bytes).expect_err("too new");
     assert_eq!(
         error.to_string(),
         format!(
-            "the pool at byte {pool} cannot be read: it asks for a reader of version 32, and this one reads up to 31"
+            "the pool at byte {pool} cannot be read: it asks for a reader of version 33, and this one reads up to 32"
         )
     );
     bytes[pool] = 20;

@@ -99,12 +99,12 @@ fn read(writer: Writer) -> Pool {
     read
 }
 
-/// Ceph 20 with `allow_ec_optimizations`: version 31, with the options that came last.
+/// Ceph 20 with `allow_ec_optimizations`: version 32, with the options that came last.
 #[test]
 fn a_pool_of_tentacle() {
     let mut writer = Writer::default();
     let flags = 1 | 1 << 2 | 1 << 17 | 1 << 18 | 1 << 19;
-    writer.structure(31, 5, |writer| {
+    writer.structure(32, 5, |writer| {
         pool_up_to_options(writer, 0, &[], flags);
         writer.structure(2, 1, |writer| {
             writer.u32(3);
@@ -121,6 +121,7 @@ fn a_pool_of_tentacle() {
         pool_behind_options(writer);
         writer.structure(1, 1, |writer| writer.zeros(61));
         // Stretched over sites of its own, and the shards that are never primary.
+        writer.u8(1);
         for number in [2, 3, 8, 0x7fff_ffff] {
             writer.u32(number);
         }
@@ -158,6 +159,20 @@ fn a_pool_of_tentacle() {
     // More than any number here: as much as there can be.
     assert_eq!(pool.quota_max_bytes, i64::MAX);
     assert_eq!(pool.name.as_str(), "<unknown>");
+}
+
+/// A pool of Ceph 20 that is not stretched, as 20.2.4 ends it: three bytes, which no number fits in.
+#[test]
+fn an_ordinary_pool_of_tentacle() {
+    let mut writer = Writer::default();
+    writer.structure(32, 5, |writer| {
+        pool_up_to_options(writer, 0, &[], 1);
+        writer.structure(2, 1, |writer| writer.u32(0));
+        pool_behind_options(writer);
+        writer.structure(1, 1, |writer| writer.zeros(53));
+        writer.zeros(3);
+    });
+    assert_eq!(read(writer).peering_bucket_count, 0);
 }
 
 /// A pool that old clients are sent: version 28, whole numbers of 32 bits, and snapshots from
