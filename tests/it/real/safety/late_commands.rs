@@ -17,7 +17,7 @@ use crate::real::support::{Case, LIMIT, Own, World, holds};
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_cluster_of_its_own() {
     let world = World::own(Own {
-        ceph: vec![("OSDS", "2")],
+        ceph: vec![("OSDS", "3")],
         ..Own::default()
     })
     .await;
