@@ -88,7 +88,7 @@ impl Two {
         let options = [
             ("OSDS", "0"),
             ("PROPOSE_INTERVAL", "0"),
-            ("MIN_WAIT", "0.02"),
+            ("MIN_WAIT", "0.1"),
         ];
         let ceph = Ceph::own(&options).await;
         let client = ceph.connect().await;

@@ -201,7 +201,9 @@ async fn corrections_while_placement_groups_follow() {
     let requests = case
         .wait_for("all is complete", LIMIT * 2, async || {
             let requests = case.requests("a").await;
-            holds(requests.iter().all(complete), &requests)?;
+            // The record of a request follows the pool's status.
+            let written = requests.get(2).is_some_and(|last| rounds(last).len() == 4);
+            holds(written && requests.iter().all(complete), &requests)?;
             Ok(requests)
         })
         .await;

@@ -125,6 +125,11 @@ where
     api.patch(name, &params, &Patch::Apply(object)).await
 }
 
+/// Whether the clusters are of Ceph 20: the matrix of releases says so, and the machine's own is older.
+pub(crate) fn is_20() -> bool {
+    std::env::var("CEPH_RELEASE").is_ok_and(|release| release == "20")
+}
+
 /// Each of these parts is in a text.
 pub(crate) fn has_all(text: &str, parts: impl IntoIterator<Item = impl AsRef<str>>) {
     for part in parts {
