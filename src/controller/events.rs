@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Resource, ResourceExt};
@@ -30,7 +30,7 @@ pub(super) async fn tell(
     };
     tell_ignored(pools, entry, object, status).await;
     let at_quota = ready.status == "True" && ready.message.contains(status::AT_QUOTA);
-    if !is_news(entry, &subject_of(ready)) {
+    if !is_news(entry, &status::subject_of(ready)) {
         return;
     }
     let stalled = conditions::is_true(&status.conditions, ConditionType::Stalled);
@@ -91,15 +91,6 @@ pub(super) fn begin(
     tokio::spawn(async move {
         publish(&pools, &object, EventType::Normal, reason, &note).await;
     });
-}
-
-/// What an event is about: the reason of `Ready`, and whether the pool is at its quota. Another one is news.
-pub(super) fn subject_of(ready: &Condition) -> String {
-    if ready.message.contains(status::AT_QUOTA) {
-        format!("{} at its quota", ready.reason)
-    } else {
-        ready.reason.clone()
-    }
 }
 
 /// A warning for each value of an annotation that does nothing, once.

@@ -196,7 +196,7 @@ impl Pools {
                         .status
                         .as_ref()
                         .and_then(|status| status.last_handled_reconcile_at.clone()),
-                    told: ready.map(super::events::subject_of),
+                    told: ready.map(super::status::subject_of),
                     ..Side::default()
                 }),
             })

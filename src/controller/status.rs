@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
-pub use self::conditions::AT_QUOTA;
+pub use self::conditions::{AT_QUOTA, subject_of};
 pub use self::ignored::{Ignored, ignored, ignored_cancel};
 use super::record;
 use crate::api::conditions::{self as api_conditions, ConditionType, Reason};

@@ -10,6 +10,7 @@ mod erasure;
 mod leftover;
 mod locate;
 mod placement;
+mod release;
 mod remove;
 
 pub use self::leftover::{Leftover, leftover_round};

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 use super::{Inputs, Standing, observed_now};
 use crate::api::conditions::{self, ConditionStatus, ConditionType, NewCondition, Reason};
 use crate::api::v1alpha1::{CephPoolStatus, DeletionPolicy};
@@ -17,6 +19,15 @@ const MESSAGE_LIMIT: usize = 2048;
 /// What is said beside of a pool that is at its quota.
 pub const AT_QUOTA: &str = "the pool is at its quota, so Ceph stops all writes to it (flag full_quota): raise spec.quota \
     or delete data";
+
+/// What an event about a pool is about: the reason of `Ready`, and whether the pool is at its quota. Another one is news.
+pub fn subject_of(ready: &Condition) -> String {
+    if ready.message.contains(AT_QUOTA) {
+        format!("{} at its quota", ready.reason)
+    } else {
+        ready.reason.clone()
+    }
+}
 
 /// The conditions of a standing: abnormal ones only while they are True.
 pub(super) fn conditions(inputs: &Inputs<'_>, old: &CephPoolStatus) -> Vec<NewCondition> {

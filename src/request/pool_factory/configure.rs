@@ -6,11 +6,12 @@
 
 use super::erasure;
 use super::placement;
+use super::release;
 use crate::api::conditions::Reason;
 use crate::ceph::command::MonCommand;
 use crate::ceph::osd_map::{Pool, PoolKind};
 use crate::ceph::settings::{self, Removal, Setting, Value};
-use crate::ceph::types::{PoolIdentity, Release};
+use crate::ceph::types::PoolIdentity;
 use crate::ceph::view::ClusterView;
 use crate::request::coding::Chunks;
 use crate::request::ownership::MARK_KEY;
@@ -142,7 +143,7 @@ fn impossible(
     // A release that this program does not know is later than those it does.
     let release = view.map().require_osd_release;
     if let Some(release) = release.filter(|release| *release < setting.since) {
-        return Some(came_later(setting, release));
+        return Some(release::came_later(setting, release));
     }
     if !setting.fits(pool.kind) {
         let only = match pool.kind {
@@ -164,16 +165,6 @@ fn impossible(
         );
     }
     None
-}
-
-/// A setting that the cluster's release does not know.
-pub(super) fn came_later(setting: &Setting, release: Release) -> Refusal {
-    let message = format!(
-        "{} came with Ceph {}, and this cluster's require_osd_release is {release}; take the field out of the manifest, or \
-         upgrade the cluster",
-        setting.variable, setting.since
-    );
-    Refusal::new(Reason::Unsupported, Some(setting.field), message)
 }
 
 /// With fewer copies or chunks than this available, a pool must not take writes.

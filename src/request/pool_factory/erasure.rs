@@ -4,11 +4,12 @@
 //! it is, which is a private name here. So the first pool of its kind takes a round for the profile and one for the
 //! rule; the second finds both.
 
+use super::release;
 use crate::api::conditions::Reason;
 use crate::ceph::command::MonCommand;
 use crate::ceph::crush_map::{CrushMap, Rule};
 use crate::ceph::osd_map::{Pool, PoolKind};
-use crate::ceph::settings::{self, Value};
+use crate::ceph::settings;
 use crate::ceph::view::ClusterView;
 use crate::request::coding::{self, Chunks, Coding, Keys, Place, Placement, Profile};
 use crate::request::factory::Next;
@@ -36,7 +37,7 @@ pub(super) fn prepared(wish: &Wish, view: &ClusterView) -> Result<Made, Box<Next
         return Ok(Made::default());
     };
     let refused = |refusal| Box::new(Next::refused(refusal));
-    let refusals = too_early(wish, view)
+    let refusals = release::too_early(wish, view)
         .into_iter()
         .chain(out_of_range(wish, coding.chunks(view.map())))
         .chain(no_such_rule(coding, view))
@@ -274,18 +275,6 @@ fn below(
 /// known.
 pub(super) fn is_for_chunks(rule: &Rule) -> bool {
     matches!(rule.kind, 0 | 3 | 5)
-}
-
-/// Fields that this cluster's release does not know. Found before anything is made for the pool.
-fn too_early(wish: &Wish, view: &ClusterView) -> Vec<Refusal> {
-    let Some(release) = view.map().require_osd_release else {
-        return Vec::new();
-    };
-    wish.settings
-        .iter()
-        .filter(|asked| release < asked.setting.since && asked.value != Value::Flag(false))
-        .map(|asked| super::configure::came_later(asked.setting, release))
-        .collect()
 }
 
 /// A `min_size` that no pool of so many chunks can have.
