@@ -262,9 +262,9 @@ fn not_connected(code: i32, options: &ConnectOptions, limits: &Limits) -> Client
         ETIMEDOUT => ClientError::Unreachable(limits.connect_timeout),
         // A key that is given is looked at before; one of a conf file is not.
         EINVAL => ClientError::InvalidConfiguration(match (too_new(options), options) {
-            (Some(key), _) => format!("an address of a monitor does not resolve, or {key}"),
-            (None, ConnectOptions::Explicit { mon_host, .. }) => {
-                format!("an address of a monitor does not resolve ({mon_host})")
+            (key, ConnectOptions::Explicit { mon_host, .. }) => {
+                let key = key.map_or_else(String::new, |key| format!(", or {key}"));
+                format!("an address of a monitor does not resolve ({mon_host}){key}")
             }
             _ => "an address of a monitor does not resolve, or the key is garbled".to_owned(),
         }),
@@ -286,8 +286,7 @@ fn not_connected(code: i32, options: &ConnectOptions, limits: &Limits) -> Client
 fn too_new(options: &ConnectOptions) -> Option<String> {
     match options {
         ConnectOptions::Explicit { key, .. } if key.is_aes256() => Some(format!(
-            "the key of {} is of the kind aes256k, which came with Ceph 20, and the librados here is older; run with \
-             librados of Ceph 20 or later",
+            "the key of {} is of the kind aes256k, which came with Ceph 20 and takes librados of Ceph 20 or later",
             options.entity()
         )),
         ConnectOptions::Explicit { .. } | ConnectOptions::ConfFile { .. } => None,
