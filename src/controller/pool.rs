@@ -251,6 +251,8 @@ async fn write(subject: &Subject<'_>, look: Look) -> Result<Action, Error> {
     file.write_status(status.clone()).await?;
     remember(entry, object, &look, before.as_ref(), &status);
     {
+        // In this order everywhere: what a look keeps, then the work.
+        let mut side = entry.side();
         let mut state = work.state();
         state.requests.retain(|request| {
             !ended
@@ -258,8 +260,8 @@ async fn write(subject: &Subject<'_>, look: Look) -> Result<Action, Error> {
                 .any(|ended| ended.id == request.id && request.is_complete())
         });
         // Of the others nobody asks again whether their records are there.
-        let correction = entry.side().correction.as_ref().map(|last| last.id.clone());
-        entry.side().recorded.retain(|id| {
+        let correction = side.correction.as_ref().map(|last| last.id.clone());
+        side.recorded.retain(|id| {
             state.requests.iter().any(|request| request.id == *id)
                 || status.request_id.as_ref() == Some(id)
                 || correction.as_ref() == Some(id)
