@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
+use super::coding::MADE;
 use super::refusal::Refusal;
 use crate::api::conditions::Reason;
 use crate::api::v1alpha1::CrushSpec;
@@ -17,8 +18,6 @@ use crate::ceph::command::MonCommand;
 use crate::ceph::crush_map::{CrushMap, NoSuch, Rule, Step};
 use crate::ceph::settings::{CRUSH_RULE, nearest};
 
-/// How the names of the profiles and rules made here begin; a hash of what is in them follows.
-pub const MADE: &str = "poolwright-";
 /// Bytes of the hash in a name.
 const SHOWN: usize = 6;
 /// The CRUSH bucket to choose under where a manifest names none.
