@@ -435,6 +435,23 @@ fn is_single_copy(variable: &str, value: &str) -> bool {
 }
 
 impl PoolCreate {
+    /// A pool of which no more is said than it takes.
+    pub const fn new(pool: PoolName, pg_num: i64) -> Self {
+        Self {
+            pool,
+            pg_num,
+            size: None,
+            autoscale_mode: None,
+            pg_num_min: None,
+            pg_num_max: None,
+            bulk: None,
+            target_size_bytes: None,
+            target_size_ratio: None,
+            profile: None,
+            rule: None,
+        }
+    }
+
     fn arguments(&self) -> Vec<(&'static str, Value)> {
         let mut arguments = vec![
             ("pool", json!(self.pool)),

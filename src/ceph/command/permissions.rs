@@ -125,17 +125,8 @@ impl Permission {
         match self {
             // The rule is looked for before anything is made.
             Self::PoolCreate => MonCommand::PoolCreate(PoolCreate {
-                pool,
-                pg_num: 1,
-                size: None,
-                autoscale_mode: None,
-                pg_num_min: None,
-                pg_num_max: None,
-                bulk: None,
-                target_size_bytes: None,
-                target_size_ratio: None,
-                profile: None,
                 rule: Some(name),
+                ..PoolCreate::new(pool, 1)
             }),
             Self::PoolSet => MonCommand::PoolSet {
                 pool,

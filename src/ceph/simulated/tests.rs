@@ -23,17 +23,8 @@ pub(super) fn cluster() -> SimulatedCluster {
 
 pub(super) fn creation(name: &str) -> PoolCreate {
     PoolCreate {
-        pool: PoolName::new(name),
-        pg_num: 8,
-        size: None,
         autoscale_mode: Some("off".into()),
-        pg_num_min: None,
-        pg_num_max: None,
-        bulk: None,
-        target_size_bytes: None,
-        target_size_ratio: None,
-        profile: None,
-        rule: None,
+        ..PoolCreate::new(PoolName::new(name), 8)
     }
 }
 

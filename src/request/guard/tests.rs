@@ -17,19 +17,7 @@ fn name(text: &str) -> PoolName {
 }
 
 fn create(pool: &str) -> MonCommand {
-    MonCommand::PoolCreate(PoolCreate {
-        pool: name(pool),
-        pg_num: 8,
-        size: None,
-        autoscale_mode: None,
-        pg_num_min: None,
-        pg_num_max: None,
-        bulk: None,
-        target_size_bytes: None,
-        target_size_ratio: None,
-        profile: None,
-        rule: None,
-    })
+    MonCommand::PoolCreate(PoolCreate::new(name(pool), 8))
 }
 
 fn set(pool: &str) -> MonCommand {

@@ -280,19 +280,10 @@ pub fn assert_only_ours(round: &Round, wish: &Wish, view: &ClusterView, pool: Op
 
 /// A pool that somebody else made.
 pub fn foreign(cluster: &mut SimulatedCluster, name: &str) -> PoolId {
-    let create = MonCommand::PoolCreate(poolwright::ceph::command::PoolCreate {
-        pool: PoolName::new(name),
-        pg_num: 8,
-        size: None,
-        autoscale_mode: None,
-        pg_num_min: None,
-        pg_num_max: None,
-        bulk: None,
-        target_size_bytes: None,
-        target_size_ratio: None,
-        profile: None,
-        rule: None,
-    });
+    let create = MonCommand::PoolCreate(poolwright::ceph::command::PoolCreate::new(
+        PoolName::new(name),
+        8,
+    ));
     cluster.round(&[create]);
     cluster.settle();
     cluster.pool(name).expect("the foreign pool").id

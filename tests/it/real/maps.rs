@@ -117,17 +117,13 @@ fn pools() -> Vec<PoolName> {
 
 fn creation(dice: &mut Dice, pool: &PoolName) -> MonCommand {
     MonCommand::PoolCreate(PoolCreate {
-        pool: pool.clone(),
-        pg_num: 1,
         size: Some(*dice.of(&[2, 3])),
         autoscale_mode: Some((*dice.of(&["on", "off", "warn"])).to_owned()),
         pg_num_min: *dice.of(&[None, Some(1)]),
         pg_num_max: *dice.of(&[None, Some(32)]),
         bulk: *dice.of(&[None, Some(true), Some(false)]),
         target_size_bytes: *dice.of(&[None, Some(1 << 40)]),
-        target_size_ratio: None,
-        profile: None,
-        rule: None,
+        ..PoolCreate::new(pool.clone(), 1)
     })
 }
 

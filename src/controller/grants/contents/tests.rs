@@ -246,19 +246,10 @@ fn what_is_there() {
     use crate::ceph::simulated::SimulatedCluster;
     use crate::ceph::types::{Fsid, PoolName};
     let mut cluster = SimulatedCluster::new(&Fsid::new("c9a1"), 3);
-    cluster.round(&[MonCommand::PoolCreate(PoolCreate {
-        pool: PoolName::new("p"),
-        pg_num: 64,
-        size: None,
-        autoscale_mode: None,
-        pg_num_min: None,
-        pg_num_max: None,
-        bulk: None,
-        target_size_bytes: None,
-        target_size_ratio: None,
-        profile: None,
-        rule: None,
-    })]);
+    cluster.round(&[MonCommand::PoolCreate(PoolCreate::new(
+        PoolName::new("p"),
+        64,
+    ))]);
     cluster.edit_pool("p", |pool| pool.quota_max_bytes = 1000);
     let present = cluster.pool("p").expect("it");
     let spec = pool(&json!({}));

@@ -40,17 +40,8 @@ fn profile(name: &str, values: &[&str]) -> MonCommand {
 /// Somebody's own profile, and a pool and a rule with it.
 fn theirs(cluster: &mut SimulatedCluster, pool: &str, keys: &[&str]) {
     let create = MonCommand::PoolCreate(PoolCreate {
-        pool: PoolName::new(pool),
-        pg_num: 8,
-        size: None,
-        autoscale_mode: None,
-        pg_num_min: None,
-        pg_num_max: None,
-        bulk: None,
-        target_size_bytes: None,
-        target_size_ratio: None,
         profile: Some("theirs".into()),
-        rule: None,
+        ..PoolCreate::new(PoolName::new(pool), 8)
     });
     for command in [profile("theirs", keys), create] {
         let replies = cluster.round(&[command]);

@@ -11,17 +11,9 @@ pub(crate) fn create(name: &str) -> MonCommand {
 /// The same with so many placement groups and copies; without a number Ceph's own.
 pub(crate) fn create_of(name: &str, pg_num: i64, size: Option<i64>) -> MonCommand {
     MonCommand::PoolCreate(PoolCreate {
-        pool: PoolName::new(name),
-        pg_num,
         size,
         autoscale_mode: Some("off".to_owned()),
-        pg_num_min: None,
-        pg_num_max: None,
-        bulk: None,
-        target_size_bytes: None,
-        target_size_ratio: None,
-        profile: None,
-        rule: None,
+        ..PoolCreate::new(PoolName::new(name), pg_num)
     })
 }
 
