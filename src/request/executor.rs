@@ -12,6 +12,7 @@ mod tidying;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::select;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +21,7 @@ use self::planning::{Before, ended, plan, spend_tokens, submitted, without_rejec
 use self::removal::{Looked, given_back, gives_back};
 use self::sending::send;
 pub use self::tidying::Shared;
-use self::tidying::{left_by, tidy};
+use self::tidying::{Using, left_by, tidy};
 use super::guard;
 use super::journal::{Entry, Journal, JournalError};
 use super::locks::NameLocks;
@@ -159,8 +160,13 @@ async fn rounds(
             looked = None;
             continue;
         }
-        let _using = access.shared.using(access.client.fsid(), &round).await;
-        let view = access.newest_view().await?;
+        // A round that is written down is sent, also by a process that is to end; but that does not wait for it.
+        let ready = select! {
+            biased;
+            ready = access.ready_for(&round) => ready,
+            () = stop.cancelled() => return Ok(RunEnd::Stopped),
+        };
+        let (_using, view) = ready?;
         left = left_by(&round, &view).or(left);
         let pool = next.found.as_ref().map(|found| found.identity.id);
         let proof = Looked::proof(looked.as_ref());
@@ -247,9 +253,13 @@ impl Access {
             }
         }
     }
-}
 
-impl Access {
+    /// Waits until what the round uses is nobody's to remove, and gives the view to hold the round against.
+    async fn ready_for(&self, round: &Round) -> Result<(Option<Using>, Arc<ClusterView>), RunEnd> {
+        let using = self.shared.using(self.client.fsid(), round).await;
+        Ok((using, self.newest_view().await?))
+    }
+
     /// A view of the newest epoch that is known of at this moment: what is sent next is held against what the cluster is
     /// known to have become, not against what it was some seconds ago. One that moves on meanwhile is not waited for.
     async fn newest_view(&self) -> Result<Arc<ClusterView>, RunEnd> {

@@ -213,7 +213,8 @@ impl Before {
         let had = |field: &str| {
             let before = self.record.as_ref();
             // What was about to be published may be so by now, whatever the reply says.
-            field == POOL_FIELD || before.is_some_and(|record| record.applied.contains(field))
+            // Where nothing was known before, nothing is said to be new.
+            field == POOL_FIELD || before.is_none_or(|record| record.applied.contains(field))
         };
         let mut guard = work.state();
         let State {

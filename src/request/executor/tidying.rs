@@ -29,13 +29,12 @@ use crate::request::work::PoolWork;
 #[derive(Clone, Debug, Default)]
 pub struct Shared(Arc<Mutex<BTreeMap<Fsid, Arc<RwLock<()>>>>>);
 
+/// Held while a round that uses a profile or a rule is under way.
+pub(super) type Using = OwnedRwLockReadGuard<()>;
+
 impl Shared {
     /// For a round that uses a profile or a rule.
-    pub(super) async fn using(
-        &self,
-        fsid: &Fsid,
-        round: &Round,
-    ) -> Option<OwnedRwLockReadGuard<()>> {
+    pub(super) async fn using(&self, fsid: &Fsid, round: &Round) -> Option<Using> {
         if uses(round) {
             Some(self.of(fsid).read_owned().await)
         } else {
@@ -100,7 +99,7 @@ pub(super) async fn tidy(
         tracing::info!(?left, "pools are being made, so what may be in use is left");
         return;
     };
-    let Ok(view) = access.view().await else {
+    let Ok(view) = access.newest_view().await else {
         return;
     };
     let round = leftover_round(&left, &view);

@@ -158,6 +158,30 @@ async fn an_outdated_view_is_not_acted_on() {
     assert_eq!(flow.client.writes(), before);
 }
 
+/// A process that is to end does not wait for that map: nothing is sent, and the next one plans again.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_process_is_not_held_up() {
+    let mut flow = Flow::new();
+    assert_eq!(flow.run(SAFE).await, Some(RunEnd::InSync));
+    flow.hand_in("foopool", SINGLE.replace("size: 1", "size: 3").as_str(), 2)
+        .await;
+    let client = flow.client.clone();
+    flow.journal.on_write(move |_| {
+        client.plan_fault("osd getmap", 99, Fault::Lost);
+        client.cluster().edit_map(|_| {});
+        Ok(())
+    });
+    *flow.journal.takes.lock().expect("no panic") = 2 * ROUND;
+    let (before, stop, began) = (flow.client.writes(), flow.stop.clone(), Instant::now());
+    tokio::spawn(async move {
+        sleep(3 * ROUND).await;
+        stop.cancel();
+    });
+    assert_eq!(again(&mut flow).await, Some(RunEnd::Stopped));
+    assert!(began.elapsed() < 4 * ROUND, "{:?}", began.elapsed());
+    assert_eq!(flow.client.writes(), before);
+}
+
 /// What Ceph refuses was not applied: when it leaves the manifest, somebody else's value of it stays.
 #[tokio::test(start_paused = true)]
 async fn what_is_refused_is_not_applied() {
