@@ -350,7 +350,7 @@ impl UserRequest {
             if mine.is_empty() {
                 return false;
             }
-            match wanted(field, seen) {
+            match wanted(field, seen.wish, seen.pool) {
                 Some(wanted) => wanted != *mine,
                 // It left the manifest: it is no matter any more, unless it was done before.
                 None => seen.pool.is_some_and(|pool| misses(pool, field, mine)),
@@ -453,14 +453,13 @@ fn headline<'a>(
 }
 
 /// What the newest wish asks of a field, in the words of plans.
-fn wanted(field: &str, seen: &Observation<'_>) -> Option<String> {
-    let wish = seen.wish;
+fn wanted(field: &str, wish: &Wish, pool: Option<&Pool>) -> Option<String> {
     if field == POOL_FIELD {
         return Some(wish.pool.to_string());
     }
     if field == settings::PG_NUM.field {
         let mode = wish.asked(&settings::AUTOSCALE_MODE).map(Value::to_string);
-        let mode = mode.or_else(|| seen.pool.map(|pool| pool.autoscale_mode.clone()));
+        let mode = mode.or_else(|| pool.map(|pool| pool.autoscale_mode.clone()));
         // With autoscaling on the manifest's number is that of the creation.
         return wish
             .pg_count
@@ -485,6 +484,18 @@ fn wanted(field: &str, seen: &Observation<'_>) -> Option<String> {
         .filter(|application| application_field(application) == field)
         .map(|_| "enabled".to_owned())
         .next()
+}
+
+/// What a wish asks of a pool, by field, in the words of plans: what a request for all of it changes. Fields that are
+/// left to Ceph are not among them.
+pub fn values(wish: &Wish, pool: Option<&Pool>) -> BTreeMap<String, String> {
+    let fields = wish.fields().into_iter().chain([POOL_FIELD.to_owned()]);
+    fields
+        .filter_map(|field| {
+            let value = wanted(&field, wish, pool)?;
+            Some((field, value))
+        })
+        .collect()
 }
 
 /// Whether a pool shows another value of a setting.
