@@ -335,7 +335,7 @@ async fn every_row(case: &Case, which: impl Fn(&Setting) -> bool) {
         };
         let _ = writeln!(
             table,
-            "{:28}{:10}{cells}",
+            "{:28}{:15}{cells}",
             setting.variable,
             release.to_string()
         );
