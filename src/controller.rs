@@ -23,6 +23,7 @@ mod in_flight;
 pub mod journal;
 pub mod keyring;
 mod levels;
+pub mod memory;
 mod owners;
 pub mod pool;
 pub mod pools;
@@ -43,12 +44,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Config as ClientConfig, ResourceExt};
+use tokio::sync::watch as channel;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use self::connection::ConnectionContext;
 use self::connection_status::PoolUse;
 use self::fence::DoorOpener;
+use self::memory::Memory;
 use self::pools::{GuardedPool, Pools};
 use crate::api::crd::Kind;
 use crate::health::Health;
@@ -82,6 +85,8 @@ pub struct Settings {
     pub metrics: Metrics,
     /// Tells whether the controller lives and is ready.
     pub health: Health,
+    /// Where it puts what it has in memory, when it has all of it.
+    pub memory: channel::Sender<Option<Memory>>,
 }
 
 /// Why the controller cannot start or go on.
@@ -172,6 +177,9 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     }
     let pools = watching.pools;
     pools.connecting();
+    settings
+        .memory
+        .send_replace(Some(Memory::from(pools.as_ref())));
     let connections = tokio::spawn(connection::run(
         ConnectionContext {
             client,

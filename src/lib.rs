@@ -18,6 +18,7 @@
 //! | [`request`] | from wish to work: planning is pure, the executor talks to Ceph | `api`, `ceph`, `monitor` |
 //! | [`monitor`] | keeps a fresh view of each cluster | `ceph` |
 //! | [`controller`] | the Kubernetes side | all of the above |
+//! | [`rest`] | the REST API: writes objects, reads views and requests | `api`, `ceph`, `monitor`, `controller` |
 //! | [`cli`] | the commands of the binary | everything |
 //!
 //! `lease`, `health`, `metrics` and `telemetry` stand beside the layers. A test reads
@@ -33,4 +34,5 @@ pub mod lease;
 pub mod metrics;
 pub mod monitor;
 pub mod request;
+pub mod rest;
 pub mod telemetry;

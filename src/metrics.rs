@@ -49,6 +49,8 @@ struct Inner {
     requests: Family<RequestLabels, Counter>,
     corrections: Counter,
     runs: Gauge,
+    rest_calls: Family<CallLabels, Counter>,
+    rest_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     levels: Levels,
 }
 
@@ -102,6 +104,19 @@ struct RequestLabels {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    method: &'static str,
+    route: String,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new("unknown")
@@ -129,6 +144,8 @@ impl Metrics {
         let requests = Family::default();
         let corrections = Counter::default();
         let runs = Gauge::default();
+        let rest_calls = Family::default();
+        let rest_seconds = Family::new_with_constructor(seconds as fn() -> Histogram);
         let levels = Levels::default();
         registry.register(
             "reconciles",
@@ -171,6 +188,16 @@ impl Metrics {
             corrections.clone(),
         );
         registry.register("runs", "Pools being worked on at this moment", runs.clone());
+        registry.register(
+            "rest_calls",
+            "Calls of the REST API that were answered, by method, route and status",
+            Family::clone(&rest_calls),
+        );
+        registry.register(
+            "rest_call_duration_seconds",
+            "How long calls of the REST API took; those that wait for a request to complete take long",
+            Family::clone(&rest_seconds),
+        );
         registry.register_collector(Box::new(levels.clone()));
         Self(Arc::new(Inner {
             registry,
@@ -183,6 +210,8 @@ impl Metrics {
             requests,
             corrections,
             runs,
+            rest_calls,
+            rest_seconds,
             levels,
         }))
     }
@@ -258,6 +287,26 @@ impl Metrics {
     pub fn run(&self) -> RunGuard {
         self.0.runs.inc();
         RunGuard(self.0.runs.clone())
+    }
+
+    /// A call of the REST API was answered. The route is a pattern such as `/api/v2/cluster/{fsid}`, of which there are
+    /// few, and so is the method one of those there are.
+    pub fn rest_call(&self, method: &'static str, route: &str, status: u16, took: Duration) {
+        self.0
+            .rest_calls
+            .get_or_create(&CallLabels {
+                method,
+                route: route.to_owned(),
+                status,
+            })
+            .inc();
+        self.0
+            .rest_seconds
+            .get_or_create(&RouteLabels {
+                method,
+                route: route.to_owned(),
+            })
+            .observe(took.as_secs_f64());
     }
 
     /// Where the views of all connections are asked for. Called at each look: it must not block.

@@ -1,6 +1,7 @@
 //! `poolwright run`: the controller, for as long as nobody ends it.
 
 mod leader;
+mod rest;
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,14 +11,18 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{COMMIT, FAILED, OK, chain};
 use crate::controller;
+use crate::controller::memory::Memory;
 use crate::health::{Health, server};
 use crate::metrics::Metrics;
+use crate::rest::serve;
+use crate::rest::shim;
 use crate::telemetry::{self, LogFormat, TelemetryError};
 
 /// How long everything together may take to come to its end.
@@ -45,6 +50,9 @@ pub struct Arguments {
     #[command(flatten)]
     election: leader::Options,
 
+    #[command(flatten)]
+    rest: rest::Options,
+
     /// How log lines look; they go to stderr
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
@@ -66,6 +74,9 @@ pub enum RunError {
     /// The times of the election do not fit together.
     #[error("--leader-elect: {0}")]
     Election(String),
+    /// The options of the REST API do not fit together.
+    #[error("{0}")]
+    Rest(String),
     /// The address is in use, or not this machine's.
     #[error("cannot serve on {address}")]
     Bind {
@@ -80,6 +91,9 @@ pub enum RunError {
     /// The server failed.
     #[error("the HTTP server ended")]
     Server(#[source] io::Error),
+    /// The server of the REST API failed.
+    #[error("the server of the REST API ended")]
+    RestServer(#[from] serve::Error),
     /// A part returned as if its work were done, which it never is.
     #[error("the {0} ended by itself")]
     Early(&'static str),
@@ -131,6 +145,7 @@ pub fn execute(arguments: Arguments) -> Result<u8, RunError> {
 async fn start(arguments: Arguments) -> Result<(), RunError> {
     let mut signals = Signals::new().map_err(RunError::Start)?;
     let election = arguments.election.read().map_err(RunError::Election)?;
+    let api = arguments.rest.read().map_err(RunError::Rest)?;
     let (metrics, health) = (Metrics::new(COMMIT), Health::new());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -152,15 +167,25 @@ async fn start(arguments: Arguments) -> Result<(), RunError> {
         }
     };
     let shutdown = CancellationToken::new();
+    let (memory, remembered) = watch::channel(None);
+    let rest = match api {
+        None => None,
+        Some(rest) => {
+            let known = (metrics.clone(), remembered);
+            Some(serve_rest(rest, known, health.clone(), shutdown.clone()).await?)
+        }
+    };
     let settings = controller::Settings {
         instance_id: arguments.instance_id,
         election,
         metrics,
         health: health.clone(),
+        memory,
     };
     let parts = Parts {
         controller: tokio::spawn(controller::run(settings, shutdown.clone())),
         server,
+        rest,
         shutdown,
         stop_serving,
         health,
@@ -168,10 +193,41 @@ async fn start(arguments: Arguments) -> Result<(), RunError> {
     parts.supervise(async || signals.next().await).await
 }
 
-/// What runs, and what ends it. Both tasks are joined, whatever happens.
+/// Begins to serve the REST API.
+async fn serve_rest(
+    rest: rest::Rest,
+    (metrics, memory): (Metrics, watch::Receiver<Option<Memory>>),
+    health: Health,
+    shutdown: CancellationToken,
+) -> Result<JoinHandle<Result<(), serve::Error>>, RunError> {
+    let address = rest.address;
+    let bind = async || TcpListener::bind(address).await?.into_std();
+    let bound = bind().await;
+    let listener = bound.map_err(|source| RunError::Bind { address, source })?;
+    let address = listener.local_addr().unwrap_or(address);
+    let scheme = if rest.certificate.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    tracing::info!("serving the REST API on {scheme}://{address}/api/v2");
+    let settings = shim::Settings {
+        namespace: rest.namespace,
+        application: rest.application,
+        scheme,
+        calls_per_caller: rest.calls_per_caller,
+        metrics,
+        memory,
+    };
+    let serving = serve::serve(listener, rest.certificate, settings, health, shutdown);
+    Ok(tokio::spawn(serving))
+}
+
+/// What runs, and what ends it. All tasks are joined, whatever happens.
 struct Parts {
     controller: JoinHandle<Result<(), controller::Error>>,
     server: Option<JoinHandle<io::Result<()>>>,
+    rest: Option<JoinHandle<Result<(), serve::Error>>>,
     shutdown: CancellationToken,
     stop_serving: CancellationToken,
     health: Health,
@@ -182,6 +238,7 @@ enum First {
     Signal,
     Controller(Result<(), RunError>),
     Server(Result<(), RunError>),
+    Rest(Result<(), RunError>),
 }
 
 impl Parts {
@@ -191,6 +248,7 @@ impl Parts {
             () = signal() => First::Signal,
             ended = &mut self.controller => First::Controller(of_controller(ended)),
             ended = served(self.server.as_mut()) => First::Server(ended),
+            ended = served_rest(self.rest.as_mut()) => First::Rest(ended),
         };
         self.shutdown.cancel();
         self.health.gate("shutdown");
@@ -203,6 +261,16 @@ impl Parts {
                 let _ = self.drain(signal).await;
                 Err(early("HTTP server", ended))
             }
+            First::Rest(ended) => {
+                self.rest = None;
+                let _ = self.drain(signal).await;
+                Err(early("server of the REST API", ended))
+            }
+        };
+        // It ends with the controller, and within a few seconds.
+        let result = match self.rest {
+            Some(mut rest) if result.is_ok() => served_rest(Some(&mut rest)).await,
+            _ => result,
         };
         // Health is answered until the controller has ended.
         self.stop_serving.cancel();
@@ -249,6 +317,20 @@ async fn served(server: Option<&mut JoinHandle<io::Result<()>>>) -> Result<(), R
         source,
     })?;
     ended.map_err(RunError::Server)
+}
+
+/// The same for the server of the REST API.
+async fn served_rest(
+    server: Option<&mut JoinHandle<Result<(), serve::Error>>>,
+) -> Result<(), RunError> {
+    let Some(server) = server else {
+        return std::future::pending().await;
+    };
+    let ended = server.await.map_err(|source| RunError::Panicked {
+        part: "server of the REST API",
+        source,
+    })?;
+    Ok(ended?)
 }
 
 /// What ends a process: SIGTERM from Kubernetes, SIGINT from a terminal.

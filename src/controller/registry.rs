@@ -183,6 +183,12 @@ impl Registry {
         known.get(name).cloned()
     }
 
+    /// What all connections say, by name.
+    pub fn all_known(&self) -> BTreeMap<String, Known> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.clone()
+    }
+
     /// Notes what a connection says.
     pub(super) fn tell(&self, name: &str, known: Known) {
         let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);

@@ -53,6 +53,7 @@ async fn supervised(behaviour: Behaviour, signals: &[Duration]) -> Result<(), Ru
     let parts = Parts {
         controller,
         server: Some(server),
+        rest: None,
         shutdown: shutdown.clone(),
         stop_serving: stop_serving.clone(),
         health: health.clone(),

@@ -1,0 +1,40 @@
+//! The REST API: Calamari's contract on Kubernetes objects.
+//!
+//! ```text
+//!  call ─► admit: who is it (TokenReview), is it his turn ─► handler ─► may he (SubjectAccessReview)
+//!                                                              │
+//!                                            reads: views, pools and requests in memory
+//!                                            changes: CephPool and CephRequest objects ─► 202 and a request ID
+//! ```
+//!
+//! It runs on every replica, also on those that do not lead: what it writes are objects, as any user of Kubernetes
+//! would, and what it reads every replica has. It knows nothing that another replica lacks, but for answers of the API
+//! server that it keeps for some seconds.
+//!
+//! * `problem`, `paging`, `access`, `certificate`, `shapes`: what is said and decided; pure
+//! * `answer`, `input`: problems and bodies as HTTP
+//! * `admit`, `caller`: who calls, and what he may do
+//! * `shim`, `memory`: what all calls share
+//! * `clusters`, `pools`, `requests`, `about`: the calls
+//! * `router`, `openapi`: where they are, and the document that says so
+//! * `serve`, `tls`: the server
+
+pub mod about;
+pub mod access;
+pub mod admit;
+pub mod answer;
+pub mod caller;
+pub mod certificate;
+pub mod clusters;
+pub mod input;
+pub mod memory;
+pub mod openapi;
+pub mod paging;
+pub mod pools;
+pub mod problem;
+pub mod requests;
+pub mod router;
+pub mod serve;
+pub mod shapes;
+pub mod shim;
+pub mod tls;
