@@ -5,6 +5,7 @@
 //! the epoch has moved and somebody cares. Knows nothing of Kubernetes, and sends no command
 //! that changes anything.
 
+pub mod quorum;
 pub mod throttle;
 
 mod state;
@@ -21,6 +22,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use self::quorum::{Quorum, Watched};
 use self::state::State;
 use self::throttle::CreateThrottle;
 use crate::ceph::client::{ClientError, MonClient};
@@ -175,6 +177,7 @@ struct Shared {
     client: Arc<dyn MonClient>,
     settings: MonitorSettings,
     state: Mutex<State>,
+    quorum: Mutex<Watched>,
     published: watch::Sender<Snapshot>,
     creates: CreateThrottle,
     hurries: AtomicUsize,
@@ -198,6 +201,7 @@ impl ClusterMonitor {
         let shared = Arc::new(Shared {
             published: watch::Sender::new(state.snapshot(Instant::now())),
             state: Mutex::new(state),
+            quorum: Mutex::default(),
             client,
             settings,
             creates: CreateThrottle::new(),
@@ -300,6 +304,11 @@ impl ClusterMonitor {
         Ok(epoch)
     }
 
+    /// What is known of the quorum. It is polled with the epoch for a quarter of an hour after each call, and not known at the first.
+    pub fn quorum(&self) -> Quorum {
+        self.0.quorum().ask(Instant::now())
+    }
+
     /// Polls come fast for as long as the guard is held.
     pub fn hurry(&self) -> HurryGuard {
         self.0.hurries.fetch_add(1, Ordering::Relaxed);
@@ -336,6 +345,10 @@ impl fmt::Debug for ClusterMonitor {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn quorum(&self) -> MutexGuard<'_, Watched> {
+        self.quorum.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hurried(&self) -> bool {

@@ -29,6 +29,8 @@ pub enum MonCommand {
     CrushDump,
     /// `version`: the release of the monitor that answers.
     Version,
+    /// Which monitors take part.
+    QuorumStatus,
     /// A command of a kind that changes something, made so that it changes nothing: whether monitors deny it tells whether
     /// the user may send others of its kind.
     Probe {
@@ -171,6 +173,7 @@ impl MonCommand {
             Self::OsdDump => "osd dump",
             Self::CrushDump => "osd crush dump",
             Self::Version => "version",
+            Self::QuorumStatus => "quorum_status",
             Self::Probe { permission, .. } => permission.command(),
             Self::PoolCreate(_) => "osd pool create",
             Self::PoolSet { .. } => "osd pool set",
@@ -196,6 +199,7 @@ impl MonCommand {
             | Self::OsdDump
             | Self::CrushDump
             | Self::Version
+            | Self::QuorumStatus
             | Self::Probe { .. } => false,
             Self::PoolCreate(_)
             | Self::PoolSet { .. }
@@ -221,6 +225,7 @@ impl MonCommand {
             | Self::OsdDump
             | Self::CrushDump
             | Self::Version
+            | Self::QuorumStatus
             | Self::Probe { .. }
             | Self::ProfileSet { .. }
             | Self::ProfileRemove { .. }
@@ -299,6 +304,7 @@ impl MonCommand {
                     | Self::OsdDump
                     | Self::CrushDump
                     | Self::Version
+                    | Self::QuorumStatus
                     | Self::Probe { .. },
                     _,
                     value,
@@ -328,16 +334,15 @@ impl MonCommand {
     /// The arguments in the order of Ceph's signature.
     fn arguments(&self) -> Vec<(&'static str, Value)> {
         match self {
-            Self::OsdStat | Self::OsdDump | Self::CrushDump | Self::Version => Vec::new(),
+            Self::OsdStat
+            | Self::OsdDump
+            | Self::CrushDump
+            | Self::Version
+            | Self::QuorumStatus => Vec::new(),
             Self::Probe {
                 permission,
                 nothing,
-            } => {
-                let mut arguments = permission.harmless(nothing).arguments();
-                // Without the confirmations of a removal monitors remove nothing, whatever it is called.
-                arguments.retain(|(key, _)| *key != "pool2" && !key.starts_with("yes_i_really"));
-                arguments
-            }
+            } => without_confirmations(&permission.harmless(nothing)),
             Self::OsdGetMap { epoch } => epoch
                 .map(|epoch| ("epoch", json!(epoch)))
                 .into_iter()
@@ -508,6 +513,13 @@ pub fn shell_word(word: &str) -> String {
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
     }
+}
+
+/// Without the confirmations of a removal monitors remove nothing, whatever it is called.
+fn without_confirmations(command: &MonCommand) -> Vec<(&'static str, Value)> {
+    let mut arguments = command.arguments();
+    arguments.retain(|(key, _)| *key != "pool2" && !key.starts_with("yes_i_really"));
+    arguments
 }
 
 #[cfg(test)]

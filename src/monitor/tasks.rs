@@ -32,6 +32,7 @@ pub(super) async fn poll(shared: Arc<Shared>) {
         loop {
             let sent = Instant::now();
             let answered = poll_once(&shared, sent).await;
+            poll_quorum(&shared).await;
             wait_for_next(&shared, sent, answered).await;
         }
     })
@@ -55,6 +56,17 @@ async fn poll_once(shared: &Shared, sent: Instant) -> bool {
     });
     shared.read_wanted.notify_one();
     epoch.is_ok()
+}
+
+/// While somebody wants to know.
+async fn poll_quorum(shared: &Shared) {
+    let sent = Instant::now();
+    if !shared.quorum().is_due(sent) {
+        return;
+    }
+    let timeout = shared.settings.poll_timeout;
+    let reply = shared.client.send(&MonCommand::QuorumStatus, timeout).await;
+    shared.quorum().saw(reply, sent);
 }
 
 /// Waits until the next poll is due. Only a monitor that answers is asked faster.

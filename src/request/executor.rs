@@ -212,6 +212,27 @@ async fn turn(access: &Access, round: &Round) -> Option<CreatePermit> {
     }
 }
 
+/// Tells the locks which monitors take part, where it matters to them.
+pub fn see_quorum(locks: &NameLocks, monitor: &ClusterMonitor) {
+    let fsid = monitor.client().fsid();
+    if locks.want_quorum(fsid) {
+        locks.saw_quorum(fsid, monitor.quorum());
+    }
+}
+
+/// What a person does about monitors that may still have a command.
+pub fn still_missing(monitors: &[String]) -> String {
+    let (it, is) = match monitors {
+        [] => return String::new(),
+        [_] => ("it", "monitor"),
+        _ => ("them", "monitors"),
+    };
+    format!(
+        ": by {is} {}, out of the quorum, when it goes on; bring {it} back, or remove {it} from the monitor map (ceph mon rm)",
+        monitors.join(", ")
+    )
+}
+
 impl Access {
     /// Takes the round's turn among those of other pools, and after commands that may still come.
     fn take_turn(
@@ -222,14 +243,17 @@ impl Access {
         view: &ClusterView,
     ) -> Result<Turn, RunEnd> {
         let now = Instant::now();
+        let fsid = self.client.fsid();
+        see_quorum(&self.locks, &self.monitor);
         if let Some((name, wait)) = self.locks.holds_back(round, wanted, key, view, now) {
             tracing::info!(%name, ?wait, "a locked name");
+            let missing = still_missing(&self.locks.missing(fsid));
             return Err(RunEnd::Later(format!(
                 "the name {name} is left alone for half a minute, since a command that uses it was not answered and may \
-                 still be executed"
+                 still be executed{missing}"
             )));
         }
-        let turn = self.moves.take(self.client.fsid(), key, round, now);
+        let turn = self.moves.take(fsid, key, round, now);
         turn.map_err(|busy| {
             tracing::info!(%busy, "another pool's turn");
             RunEnd::Later(busy.to_string())

@@ -4,6 +4,9 @@
 //! names it used stay locked for a while: nobody else of ours gives them to a pool, and the pool's own
 //! run changes names only in the way that was begun. What an earlier process left on its way is locked before anything is
 //! planned, whatever has become of the object whose command it was.
+//!
+//! One of several monitors can be frozen for hours and execute then what is in its sockets, also what another one has
+//! answered since. So the time of a command that it may have counts only while all monitors take part.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,10 +19,14 @@ use super::work::PoolKey;
 use crate::ceph::command::MonCommand;
 use crate::ceph::types::{Fsid, PoolName};
 use crate::ceph::view::ClusterView;
+use crate::monitor::quorum::Quorum;
 
 /// How long a command whose answer did not come in time may still be executed. Measured: monitors that were frozen
 /// execute what is in their sockets at once when they go on, and the session is closed by then.
 pub const LATE: Duration = Duration::from_secs(30);
+/// An answer that took longer may be another monitor's: sessions that break, and leaders that are lost, have what is not
+/// answered sent again, and the first copy may still be executed.
+const SLOW: Duration = Duration::from_secs(3);
 
 /// The locked names of all clusters. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +39,8 @@ struct Locks {
     everywhere: Vec<(PoolKey, PoolName)>,
     /// The clusters in which they are locked.
     seen: BTreeSet<Fsid>,
+    /// What is known of their monitors, where it matters.
+    quorums: BTreeMap<Fsid, Quorum>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +53,8 @@ struct Lock {
     since: Option<Instant>,
     /// Whether it was sent again: then a view that shows it executed does not tell which of the two was.
     again: bool,
+    /// Whether a monitor that does not take part may have it. What an earlier process left is not known to be there at all.
+    held: bool,
 }
 
 impl NameLocks {
@@ -51,19 +62,54 @@ impl NameLocks {
     pub fn lock(&self, fsid: &Fsid, key: &PoolKey, command: &MonCommand) {
         let mut locks = self.locks();
         for name in names(command) {
-            locks.insert(fsid, key, name, Some(command));
+            locks.insert(fsid, key, name, Some(command), false);
         }
+    }
+
+    /// Locks the names of a rename that was answered after so long that there may be two of it: a late one takes the name
+    /// away from whichever pool has it then. Of other commands a second one does nothing, or means a private name.
+    pub fn answered(&self, fsid: &Fsid, key: &PoolKey, command: &MonCommand, took: Duration) {
+        let MonCommand::PoolRename { from, .. } = command else {
+            return;
+        };
+        if took < SLOW || from.is_private() {
+            return;
+        }
+        let mut locks = self.locks();
+        for name in names(command) {
+            locks.insert(fsid, key, name, Some(command), true);
+        }
+    }
+
+    /// Whether it matters which monitors of a cluster take part.
+    pub fn want_quorum(&self, fsid: &Fsid) -> bool {
+        let locks = self.locks();
+        locks
+            .names
+            .iter()
+            .any(|((of, _), lock)| of == fsid && lock.held)
+    }
+
+    /// Takes note of that.
+    pub fn saw_quorum(&self, fsid: &Fsid, quorum: Quorum) {
+        self.locks().quorums.insert(fsid.clone(), quorum);
+    }
+
+    /// The monitors that may still have a command.
+    pub fn missing(&self, fsid: &Fsid) -> Vec<String> {
+        let locks = self.locks();
+        (locks.quorums.get(fsid)).map_or_else(Vec::new, |quorum| quorum.missing.clone())
     }
 
     /// Locks a name that an earlier process may have been about to use, in every cluster where it is not known in which.
     pub fn lock_name(&self, fsid: Option<&Fsid>, key: &PoolKey, name: &PoolName) {
         let mut locks = self.locks();
         if let Some(fsid) = fsid {
-            locks.insert(fsid, key, name, None);
+            locks.insert(fsid, key, name, None, false);
             return;
         }
         for fsid in locks.seen.clone() {
-            locks.insert(&fsid, key, name, None);
+            locks.insert(&fsid, key, name, None, false);
         }
         locks.everywhere.push((key.clone(), name.clone()));
     }
@@ -81,6 +127,7 @@ impl NameLocks {
         if locks.names.is_empty() {
             return None;
         }
+        let quorum = locks.quorums.get(view.fsid()).cloned();
         for step in &round.steps {
             let publishing = matches!(step.command, MonCommand::PoolCreate(_)).then_some(wish);
             for name in names(&step.command).into_iter().chain(publishing) {
@@ -88,7 +135,7 @@ impl NameLocks {
                     continue;
                 };
                 if !lock.is_of(key) || !lock.lets_pass(&step.command) {
-                    return Some((name.clone(), lock.left(now)));
+                    return Some((name.clone(), lock.left(quorum.as_ref(), now)));
                 }
                 lock.again |= lock.command.as_ref() == Some(&step.command);
             }
@@ -102,7 +149,8 @@ impl NameLocks {
         let own = locks.names.iter().filter(|((fsid, _), lock)| {
             fsid == view.fsid() && lock.keys.contains(key) && lock.gives_names()
         });
-        own.map(|(_, lock)| lock.left(now)).max()
+        let quorum = locks.quorums.get(view.fsid());
+        own.map(|(_, lock)| lock.left(quorum, now)).max()
     }
 
     /// The locks that still count, as a view shows.
@@ -110,16 +158,21 @@ impl NameLocks {
         let mut locks = self.locks();
         if locks.seen.insert(view.fsid().clone()) {
             for (key, name) in locks.everywhere.clone() {
-                locks.insert(view.fsid(), &key, &name, None);
+                locks.insert(view.fsid(), &key, &name, None, false);
             }
         }
+        let quorum = locks.quorums.get(view.fsid()).cloned();
         locks.names.retain(|(fsid, _), lock| {
             if fsid != view.fsid() {
                 return true;
             }
             lock.since.get_or_insert(now);
-            !lock.left(now).is_zero() && !lock.settled(view)
+            !lock.left(quorum.as_ref(), now).is_zero() && !lock.settled(view)
         });
+        let wanted = (locks.names.iter()).any(|((fsid, _), lock)| fsid == view.fsid() && lock.held);
+        if !wanted {
+            locks.quorums.remove(view.fsid());
+        }
         locks
     }
 
@@ -135,12 +188,14 @@ impl Locks {
         key: &PoolKey,
         name: &PoolName,
         command: Option<&MonCommand>,
+        again: bool,
     ) {
         let mut lock = Lock {
             keys: BTreeSet::from([key.clone()]),
             command: command.cloned(),
             since: None,
-            again: false,
+            again,
+            held: command.is_some(),
         };
         let name = (fsid.clone(), name.clone());
         if let Some(before) = self.names.get(&name)
@@ -150,7 +205,8 @@ impl Locks {
                 // A late setting is the lesser trouble: what is on its way to change names stays known.
                 return;
             }
-            lock.again = lock.command.is_some() && lock.command == before.command;
+            lock.again |= lock.command.is_some() && lock.command == before.command;
+            lock.held |= before.held;
             if !before.is_of(key) {
                 // Each of two may be executed, and in any order.
                 lock.keys.extend(before.keys.iter().cloned());
@@ -172,8 +228,11 @@ impl Lock {
         self.command.as_ref().is_none_or(gives_names)
     }
 
-    fn left(&self, now: Instant) -> Duration {
-        let since = self.since.unwrap_or(now);
+    fn left(&self, quorum: Option<&Quorum>, now: Instant) -> Duration {
+        let mut since = self.since.unwrap_or(now);
+        if let Some(quorum) = quorum.filter(|_| self.held) {
+            since = since.max(quorum.whole_since.unwrap_or(now));
+        }
         (since + LATE).saturating_duration_since(now)
     }
 

@@ -1,7 +1,7 @@
 //! What happens around every call: who is it, is it his turn, how long did it take, what goes into the audit log.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::AUTHORIZATION;
@@ -14,7 +14,8 @@ use super::access;
 use super::answer::{Touched, as_problem};
 use super::caller::Caller;
 use super::problem::{Kind, Problem};
-use super::shim::Shim;
+use super::requests::LONGEST_WAIT;
+use super::shim::{AWAY, CALL, Shim};
 
 /// The target of the log lines about changes.
 const AUDIT: &str = "poolwright::audit";
@@ -84,6 +85,25 @@ fn audit(method: &Method, path: &str, status: u16, response: &Response) {
     );
 }
 
+/// How long a call may take: longer when it waits for a request to complete.
+const fn time_limit(waits: bool) -> Duration {
+    if waits {
+        CALL.saturating_add(LONGEST_WAIT)
+    } else {
+        CALL
+    }
+}
+
+fn took_too_long(limit: Duration) -> Problem {
+    Problem::unavailable(
+        format!(
+            "the call took longer than {} s; whether it had an effect shows when what it is about is read again",
+            limit.as_secs()
+        ),
+        AWAY,
+    )
+}
+
 /// Around all calls but those that tell nobody anything: only callers that the API server knows come in, each with only
 /// so many calls at once.
 pub async fn admit(State(shim): State<Shim>, mut request: Request, next: Next) -> Response {
@@ -100,7 +120,10 @@ pub async fn admit(State(shim): State<Shim>, mut request: Request, next: Next) -
         Err(problem) => problem.into_response(),
         Ok(_turn) => {
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            let query = request.uri().query().unwrap_or_default();
+            let limit = time_limit(query.contains("wait="));
+            let answer = tokio::time::timeout(limit, next.run(request)).await;
+            answer.unwrap_or_else(|_| took_too_long(limit).into_response())
         }
     };
     response.extensions_mut().insert(by);

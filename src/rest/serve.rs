@@ -17,7 +17,7 @@ use crate::health::Health;
 
 /// How long the headers of a call may take to arrive, and a connection to say nothing.
 const HEADERS: Duration = Duration::from_secs(15);
-/// The largest header, all lines together.
+/// How large headers may be, all lines together: at this size at the latest no more is read of them.
 const LARGEST_HEADER: usize = 64 * 1024;
 /// How long open connections get when the program ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);

@@ -85,7 +85,7 @@ for release in ${RELEASES:-16 18 20}; do
   row "$release" "$code" $((SECONDS - since)) >>"$table"
 done
 if [ -n "$(ls "$POOLWRIGHT_TABLES")" ]; then
-  printf '\n%-28s%-10s%-10s%-12s%-12s%-12s%-8s%s\n' ROW RELEASE SET 'READ BACK' DRIFT OBSERVED UNSET EXPORT
+  printf '\n%-28s%-15s%-10s%-12s%-12s%-12s%-8s%s\n' ROW RELEASE SET 'READ BACK' DRIFT OBSERVED UNSET EXPORT
   cat "$POOLWRIGHT_TABLES"/* | sort
 fi
 printf '\n%-10s %-32s %s\n' CEPH TESTS TIME

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Brings a machine to where the tests and the demo run: Ceph from the
-# distribution's packages, and a Kubernetes control plane and Helm, each built
-# once from Go modules. Does only what is missing, so it is cheap to call every time.
+# distribution's packages, a Kubernetes control plane and Helm, each built once
+# from Go modules, and Schemathesis from PyPI. Does only what is missing, so it is
+# cheap to call every time.
 #
 #   setup.sh           set up; says what it does on stderr
 #   setup.sh assets    print the folder of the control plane's programs, do nothing else
 #   setup.sh helm      print the folder of helm, do nothing else
+#   setup.sh schemathesis  print the folder of schemathesis, do nothing else
 #
-# POOLWRIGHT_CACHE     where both are kept (default: the user's cache folder)
+# POOLWRIGHT_CACHE     where they are kept (default: the user's cache folder)
 # CEPH_RELEASE=18      another release of Ceph as well, beside the machine's own (see rootfs.sh)
 set -euo pipefail
 
@@ -25,6 +27,8 @@ version=$(version_of controlplane k8s.io/kubernetes)
 helm_version=$(version_of helm helm.sh/helm/v3)
 controlplane=$(folder_of controlplane "$version")
 helm=$(folder_of helm "$helm_version")
+schemathesis_version=$(sed -n 's/^schemathesis==//p' "$here/schemathesis/requirements.txt")
+schemathesis=$cache/schemathesis-$schemathesis_version-$(sha256sum <"$here/schemathesis/requirements.txt" | cut -c1-10)
 
 say() { echo "setup: $*" >&2; }
 die() { say "$*"; exit 1; }
@@ -32,6 +36,7 @@ die() { say "$*"; exit 1; }
 case ${1:-} in
   assets) echo "$controlplane/bin"; exit 0 ;;
   helm) echo "$helm/bin"; exit 0 ;;
+  schemathesis) echo "$schemathesis/bin"; exit 0 ;;
 esac
 [ $# = 0 ] || die "unknown argument '$1'; see the head of this script"
 
@@ -43,6 +48,11 @@ missing_packages() {
     openssl:openssl curl:curl cc:gcc flock:util-linux; do
     command -v "${pair%%:*}" >/dev/null || echo "${pair#*:}"
   done
+  if ! schemathesis_runs; then
+    command -v python3 >/dev/null || echo python3
+    # Debian has it apart.
+    python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
+  fi
   if [ -n "${CEPH_RELEASE:-}" ] && ! "$here/rootfs.sh" path "$CEPH_RELEASE" >/dev/null; then
     command -v mmdebstrap >/dev/null || echo mmdebstrap
     # The keys that Debian's own lists are signed with; a Debian has them.
@@ -176,6 +186,32 @@ build_helm() {
   build helm helm.sh/helm/v3/cmd/helm "$flags" "$helm" "Helm $helm_version" "about a minute and a half" helm
 }
 
+schemathesis_runs() { "$schemathesis/bin/schemathesis" --version >/dev/null 2>&1; }
+
+# A virtual environment knows where it is, so it is made in its place.
+build_schemathesis() {
+  schemathesis_runs && return 0
+  local log
+  mkdir -p "$cache"
+  exec 9>"$cache/lock"
+  flock -n 9 || { say "another run is building; waiting for it"; flock 9; }
+  if ! schemathesis_runs; then
+    say "installing Schemathesis $schemathesis_version from PyPI (once; half a minute)"
+    log=$(mktemp)
+    rm -rf "$schemathesis"
+    # What is broken off half-way does not run, and is made anew.
+    { python3 -m venv "$schemathesis" 9>&- && "$schemathesis/bin/pip" install --quiet \
+      --disable-pip-version-check --no-input -r "$here/schemathesis/requirements.txt" 9>&-; } >"$log" 2>&1 </dev/null || {
+      tail -n 30 "$log" >&2
+      die "the installation of Schemathesis failed; the whole log is in $log"
+    }
+    rm -f "$log"
+    schemathesis_runs || die "Schemathesis in $schemathesis does not run"
+    did=1
+  fi
+  exec 9>&-
+}
+
 with_release() {
   if [ -n "${CEPH_RELEASE:-}" ]; then "$here/rootfs.sh" enter "$CEPH_RELEASE" "$@"; else "$@"; fi
 }
@@ -193,6 +229,7 @@ install_packages
 check_rust
 build_control_plane
 build_helm
+build_schemathesis
 if [ -n "${CEPH_RELEASE:-}" ]; then "$here/rootfs.sh" build "$CEPH_RELEASE"; fi
 ceph=$(with_release ceph --version | sed 's/^ceph version \([^ ]*\).*/\1/')
 say "${did:+done: }Ceph $ceph and the Kubernetes control plane $version are ready"

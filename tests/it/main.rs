@@ -68,6 +68,7 @@ mod real {
     mod refusals;
     mod removal;
     mod renames;
+    mod rest;
     mod safety;
     mod steps;
     mod support;

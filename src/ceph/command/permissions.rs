@@ -63,7 +63,8 @@ impl Permission {
             | MonCommand::OsdGetMap { .. }
             | MonCommand::OsdDump
             | MonCommand::CrushDump
-            | MonCommand::Version => return None,
+            | MonCommand::Version
+            | MonCommand::QuorumStatus => return None,
             MonCommand::Probe { permission, .. } => *permission,
             MonCommand::PoolCreate(_) => Self::PoolCreate,
             MonCommand::PoolSet { .. } => Self::PoolSet,

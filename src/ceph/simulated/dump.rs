@@ -24,6 +24,11 @@ pub fn osd_stat(cluster: &SimulatedCluster) -> Value {
     })
 }
 
+/// `quorum_status --format json` of the one monitor there is, as far as this program reads it.
+pub fn quorum_status() -> Value {
+    json!({"quorum_names": ["a"], "monmap": {"mons": [{"rank": 0, "name": "a"}]}})
+}
+
 /// `osd dump --format json`, as far as this program reads it.
 pub fn osd_dump(map: &OsdMap) -> Value {
     let stretch = map.stretch_mode;

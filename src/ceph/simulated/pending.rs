@@ -94,6 +94,7 @@ impl<'a> Pending<'a> {
             MonCommand::OsdDump => return reply(0, "", dump::osd_dump_bytes(self.map())),
             MonCommand::CrushDump => return body(&dump::crush_dump(self.crush())),
             MonCommand::Version => return body(&dump::version(self.map())),
+            MonCommand::QuorumStatus => return body(&dump::quorum_status()),
             // The simulated user may do everything.
             MonCommand::Probe { .. } => refuse(ENOENT, "there is nothing of this name"),
             MonCommand::PoolCreate(create) => self.create(create),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{Access, Aim, away};
 use crate::ceph::client::{ClientError, Reply};
@@ -35,10 +35,11 @@ pub(super) async fn send(
     let pool = next.found.as_ref().map(|found| found.identity.id);
     let answers = join_all(round.steps.iter().map(|step| hand_over(access, step))).await;
     for (step, answer) in round.steps.iter().zip(&answers) {
-        if let Err(error) = &answer.result
-            && error.outcome_unknown()
-        {
-            access.locks.lock(access.client.fsid(), key, &step.command);
+        let fsid = access.client.fsid();
+        match &answer.result {
+            Ok(_) => access.locks.answered(fsid, key, &step.command, answer.took),
+            Err(error) if error.outcome_unknown() => access.locks.lock(fsid, key, &step.command),
+            Err(_) => {}
         }
     }
     let epoch = access.monitor.read_epoch().await;
@@ -111,13 +112,14 @@ pub(super) async fn send(
 pub(super) struct Answer {
     result: Result<Reply, ClientError>,
     sent: SentCommand,
+    took: Duration,
 }
 
 pub(super) async fn hand_over(access: &Access, step: &Step) -> Answer {
     if step.last {
         sleep(RENAME_LAG).await;
     }
-    let started_at = Timestamp::now();
+    let (started_at, began) = (Timestamp::now(), Instant::now());
     let result = match &step.command {
         // On a handle of its own: it must not be executed when its name means another pool.
         command @ MonCommand::PoolRemove { .. } => {
@@ -141,6 +143,7 @@ pub(super) async fn hand_over(access: &Access, step: &Step) -> Answer {
             started_at,
             completed_at: Timestamp::now(),
         },
+        took: began.elapsed(),
         result,
     }
 }

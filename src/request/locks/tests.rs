@@ -234,3 +234,61 @@ fn two_objects_and_one_name() {
         }
     }
 }
+
+/// While a monitor is missing that may have a command, its time does not begin; what an earlier process left is not known to
+/// be with a monitor at all, and does not wait for one.
+#[test]
+fn monitors_that_are_missing() {
+    let fsid = Fsid::new("f");
+    let view = cluster(&["foo"]).view();
+    let start = Instant::now();
+    let at = |second| start + Duration::from_secs(second);
+    let quorum = |missing: &[&str], since: Option<u64>| Quorum {
+        missing: missing.iter().map(|&name| name.to_owned()).collect(),
+        whole_since: since.map(at),
+    };
+    let locks = NameLocks::default();
+    let left = |second| locks.unsettled(&key("a"), &view, at(second));
+    assert!(!locks.want_quorum(&fsid));
+    locks.lock(&fsid, &key("a"), &rename("foo", "new"));
+    assert!(locks.want_quorum(&fsid) && !locks.want_quorum(&Fsid::new("g")));
+    locks.saw_quorum(&fsid, quorum(&[], None));
+    assert_eq!(left(0), Some(LATE));
+    assert_eq!(left(100), Some(LATE), "nothing is known");
+    locks.saw_quorum(&fsid, quorum(&["b"], None));
+    assert_eq!(left(200), Some(LATE));
+    assert_eq!(locks.missing(&fsid), ["b"]);
+    locks.saw_quorum(&fsid, quorum(&[], Some(210)));
+    assert_eq!(left(220), LATE.checked_sub(Duration::from_secs(10)));
+    assert_eq!(left(240), None);
+    assert!(!locks.want_quorum(&fsid) && locks.missing(&fsid).is_empty());
+
+    let earlier = NameLocks::default();
+    earlier.lock_name(Some(&fsid), &key("a"), &name("foo"));
+    assert!(!earlier.want_quorum(&fsid));
+    earlier.saw_quorum(&fsid, quorum(&["b"], None));
+    assert_eq!(earlier.unsettled(&key("a"), &view, at(0)), Some(LATE));
+    assert_eq!(earlier.unsettled(&key("a"), &view, at(30)), None);
+}
+
+/// A rename that took long may be executed once more, though it was, and that was seen.
+#[test]
+fn answers_that_took_long() {
+    let fsid = Fsid::new("f");
+    let view = cluster(&["new"]).view();
+    let now = Instant::now();
+    for (command, took, expected) in [
+        (rename("foo", "new"), SLOW, Some(LATE)),
+        (rename("foo", "new"), SLOW / 2, None),
+        (rename(PRIVATE, "new"), SLOW, None),
+        (create(PRIVATE), SLOW, None),
+        (quota("new"), SLOW, None),
+        (remove("foo"), SLOW, None),
+    ] {
+        let locks = NameLocks::default();
+        locks.answered(&fsid, &key("a"), &command, took);
+        let what = command.to_line();
+        assert_eq!(locks.unsettled(&key("a"), &view, now), expected, "{what}");
+        assert_eq!(locks.want_quorum(&fsid), expected.is_some(), "{what}");
+    }
+}

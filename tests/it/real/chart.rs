@@ -119,6 +119,10 @@ async fn values_that_are_refused() {
             "serviceAccount.create=false",
             "serviceAccount.name is needed when serviceAccount.create is false",
         ),
+        (
+            "rest.enabled=true",
+            "rest.tls.secretName is needed when rest.enabled is true",
+        ),
     ] {
         let said = render(&["--set", value]).await;
         assert!(

@@ -20,7 +20,7 @@ use super::support::{Case, LIMIT, condition, holds};
 const AT_ONCE: usize = 8;
 
 /// The columns of the table that is printed.
-const HEADER: &str = "row                         release   set       read back   drift       observed    unset   export";
+const HEADER: &str = "row                         release        set       read back   drift       observed    unset   export";
 
 /// What every pool of this test has; a row comes on top.
 const BASE: &str = "{replicated: {size: 3}, minSize: 2, applications: [{name: rbd}], \
@@ -335,7 +335,7 @@ async fn every_row(case: &Case, which: impl Fn(&Setting) -> bool) {
         };
         let _ = writeln!(
             table,
-            "{:28}{:10}{cells}",
+            "{:28}{:15}{cells}",
             setting.variable,
             release.to_string()
         );

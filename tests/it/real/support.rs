@@ -24,6 +24,7 @@
 //! | what Ceph has | [`Case::dump`], [`Case::ceph_pool`], [`Case::epoch`] |
 //! | by hand, as people do it | [`Case::ceph`], [`Case::kubectl`], [`Case::kubectl_with`] |
 //! | by hand, fast | [`Case::hand`], [`Case::hand_all`] (one round) |
+//! | the REST API | [`Controller::rest`], [`token`] of a ServiceAccount |
 //! | what it cost | [`World::api_writes`], [`World::controller_metrics`], [`World::commands`] |
 //! | the controller's life | [`World::kill_controller`], [`World::start_controller`] |
 //! | several replicas | [`World::running`], [`World::another_controller`], each a [`Controller`] |
@@ -38,6 +39,7 @@ mod control_plane;
 mod controller;
 mod dice;
 mod helm;
+mod rest;
 mod world;
 
 use std::fmt::Debug;
@@ -59,6 +61,7 @@ pub(crate) use self::control_plane::ControlPlane;
 pub(crate) use self::controller::Controller;
 pub(crate) use self::dice::Dice;
 pub(crate) use self::helm::{CHART, helm, kubeconfig_of_chart};
+pub(crate) use self::rest::{Answer, Rest, token};
 pub(crate) use self::world::{Own, World, install_crds, make_connection};
 
 /// Long enough for anything that should happen at once, on a machine that runs many tests at once.
@@ -148,7 +151,7 @@ pub(crate) fn holds(condition: bool, seen: &impl Debug) -> Result<(), String> {
 }
 
 /// A variable that `with-env.sh` sets. Without it a test fails: it is never skipped.
-fn variable(name: &str) -> String {
+pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: this test needs a real Ceph cluster and a real Kubernetes API; run `make test`")
     })

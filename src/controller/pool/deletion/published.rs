@@ -18,9 +18,10 @@ use crate::ceph::types::PoolName;
 use crate::ceph::view::ClusterView;
 use crate::controller::pool::subject::{Look, Subject};
 use crate::controller::pools::{PoolEntry, Side, names_to_grant, removes_pool};
+use crate::controller::registry::Session;
 use crate::controller::{record, status};
 use crate::request::coding::Coding;
-use crate::request::executor::Aim;
+use crate::request::executor::{Aim, see_quorum, still_missing};
 use crate::request::factory::Next;
 use crate::request::pool_factory::removal_round;
 use crate::request::refusal::Refusal;
@@ -100,7 +101,7 @@ pub(super) fn look(subject: &Subject<'_>, known: Record) -> Look {
         if wish.remove && gone && tidy_up(subject, &wish, &view, &session, Aim::Remove) {
             return going_on(subject, known);
         }
-        return scene.done(&view);
+        return scene.done(&view, &session);
     }
     let half_way = scene.private(&view).is_some();
     if wish.remove {
@@ -200,12 +201,24 @@ impl Scene<'_> {
 
     /// Nothing is left to do, unless a command of ours may still be executed: a late rename would take away the name
     /// of whichever pool has it then, and somebody has to give it back.
-    fn done(&self, view: &ClusterView) -> Look {
+    fn done(&self, view: &ClusterView, session: &Session) -> Look {
         let Subject {
             pools, work, key, ..
         } = *self.subject;
-        let unsettled = pools.collection.locks.unsettled(key, view, Instant::now());
+        let locks = &pools.collection.locks;
+        see_quorum(locks, &session.monitor);
+        let unsettled = locks.unsettled(key, view, Instant::now());
         if let Some(wait) = unsettled.filter(|_| self.known.removal.is_some()) {
+            let missing = locks.missing(view.fsid());
+            if !missing.is_empty() {
+                let message = format!(
+                    "the pool {} is gone, and a rename of it that was not answered in time may still be executed and take \
+                     away the name of another pool{}",
+                    self.base,
+                    still_missing(&missing)
+                );
+                return blocked(self.known, Refusal::new(Reason::Unreachable, None, message));
+            }
             return Look {
                 quiet: true,
                 ..under_way(self.known.clone(), wait.min(AGAIN) + LEFT)

@@ -17,11 +17,14 @@ async fn marks_of_others_are_respected() {
     let ours = marks(&case.its_pool("a").await);
     assert_eq!(ours.1, Some(format!("{}/a", case.namespace)));
     case.mark_of_another("a").await;
-    let message = case.stalled("a", "OwnedByAnother").await;
-    assert!(
-        message.contains("carries the mark of their/pool, so nothing is sent to it"),
-        "{message}"
-    );
+    // The two halves of a mark are two commands: what the status says in between does not count.
+    case.until("a", "tells whose the pool is", |object| {
+        condition(object, "Stalled").is_some_and(|(_, reason, message)| {
+            reason == "OwnedByAnother"
+                && message.contains("carries the mark of their/pool, so nothing is sent to it")
+        })
+    })
+    .await;
     let sent = case.sent().await.len();
     case.set("a", "size", "2").await;
     case.looked("a").await;

@@ -12,6 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
+use super::rest::Rest;
+
 /// How it is started.
 #[derive(Clone, Debug)]
 pub(crate) struct Start {
@@ -20,6 +22,8 @@ pub(crate) struct Start {
     pub(crate) log: PathBuf,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
+    /// How the REST API is served, if not without TLS.
+    pub(crate) rest: Vec<String>,
 }
 
 /// A running controller; dead when dropped, and when this process is.
@@ -57,6 +61,7 @@ impl Controller {
             .append(true)
             .open(&start.log)
             .expect("the controller's log");
+        let insecure = vec!["--rest-insecure-loopback".to_owned()];
         // It gets a SIGKILL when the thread that started it ends: the test program does not drop its statics.
         let mut command = Command::new("setpriv");
         command
@@ -69,6 +74,12 @@ impl Controller {
                 "--http-addr",
             ])
             .arg(format!("127.0.0.1:{}", start.port))
+            .arg(format!("--rest-addr=127.0.0.1:{}", rest_port(start.port)))
+            .args(if start.rest.is_empty() {
+                &insecure
+            } else {
+                &start.rest
+            })
             .args(&start.args)
             .env("KUBECONFIG", &start.kubeconfig)
             .env("RUST_LOG", "info,poolwright=debug")
@@ -139,6 +150,11 @@ impl Controller {
         Ok(lines.collect())
     }
 
+    /// Its REST API.
+    pub(crate) fn rest(&self) -> Rest {
+        Rest::at(rest_port(self.port))
+    }
+
     /// A request to its HTTP server: status and body.
     pub(crate) async fn get(&self, path: &str) -> Result<(u16, String), String> {
         let exchange = async {
@@ -168,6 +184,11 @@ impl Drop for Controller {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The port of its REST API.
+fn rest_port(port: u16) -> u16 {
+    port + 100
 }
 
 /// The last lines of a log, and of those before them the ones that name something.

@@ -22,6 +22,15 @@ const RIGHTS: &[&str] = &[
     "templates/serviceaccount.yaml",
     "templates/clusterrole.yaml",
     "templates/roles.yaml",
+    "templates/rest-role.yaml",
+];
+
+/// With the REST API, which every controller under test serves.
+const REST: [&str; 4] = [
+    "--set",
+    "rest.enabled=true",
+    "--set",
+    "rest.tls.secretName=rest-tls",
 ];
 
 /// Runs helm, with nothing of the user's own. Without a control plane there is no cluster.
@@ -48,6 +57,7 @@ pub(crate) async fn kubeconfig_of_chart(
     namespace: &str,
 ) -> PathBuf {
     let mut args = vec!["template", RELEASE, CHART, "--namespace", namespace];
+    args.extend(REST);
     args.extend(RIGHTS.iter().flat_map(|file| ["--show-only", file]));
     let rights = helm(None, &args).await.expect("the chart is rendered");
     let mut apply = Command::new("kubectl");

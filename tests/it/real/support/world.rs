@@ -31,6 +31,8 @@ pub(crate) struct Own {
     pub(crate) args: Vec<String>,
     /// More variables in its environment.
     pub(crate) env: Vec<(String, String)>,
+    /// Arguments of its REST API, if it is not to be served without TLS.
+    pub(crate) rest: Vec<String>,
     /// More of the spec of the connection `main`.
     pub(crate) connection: Value,
 }
@@ -88,6 +90,7 @@ impl World {
                 log,
                 args: own.args.clone(),
                 env: own.env.clone(),
+                rest: own.rest.clone(),
             },
             controller: Mutex::new(None),
             plane,
