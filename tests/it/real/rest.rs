@@ -2,6 +2,7 @@
 
 mod access;
 mod tls;
+mod write;
 
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
