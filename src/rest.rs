@@ -12,6 +12,7 @@
 //! server that it keeps for some seconds.
 //!
 //! * `problem`, `paging`, `access`, `certificate`, `shapes`: what is said and decided; pure
+//! * `live`: how far a request is that has not ended; pure
 //! * `attributes`, `bodies`, `merge`, `naming`, `ids`: what a change is, as an object and as a request; pure
 //! * `answer`, `input`: problems and bodies as HTTP
 //! * `admit`, `caller`: who calls, and what he may do
@@ -36,6 +37,7 @@ pub mod clusters;
 pub mod create;
 pub mod ids;
 pub mod input;
+pub mod live;
 pub mod memory;
 pub mod merge;
 pub mod naming;

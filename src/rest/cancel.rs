@@ -12,7 +12,7 @@ use super::caller::Caller;
 use super::input::InPath;
 use super::merge::FIELD_MANAGER;
 use super::problem::Problem;
-use super::requests::visible;
+use super::requests::{told, visible};
 use super::shapes::{self, StateName, UserRequest};
 use super::shim::Shim;
 use super::writes::of_api;
@@ -44,7 +44,7 @@ pub async fn cancel(
         request_id: Some(found.name_any()),
     };
     let answer = |request: &CephRequest| {
-        let mut answer = as_json(StatusCode::OK, &shapes::user_request(request));
+        let mut answer = as_json(StatusCode::OK, &told(&shim, request));
         answer.extensions_mut().insert(touched.clone());
         answer
     };

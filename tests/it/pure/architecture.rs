@@ -23,6 +23,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("rest::bodies", "contract"),
     ("rest::certificate", "contract"),
     ("rest::ids", "contract"),
+    ("rest::live", "contract"),
     ("rest::merge", "contract"),
     ("rest::naming", "contract"),
     ("rest::openapi", "contract"),

@@ -295,13 +295,17 @@ async fn what_cannot_be() {
     assert_eq!(own.status, 304, "{own:?}");
     case.hand(&create_of(&case.pool_name("c"), 1, Some(2)))
         .await;
+    let other = case.ceph_pool("c").await.expect("the pool")["pool"].clone();
     case.wait_for("the other pool is told", LIMIT, async || {
-        let answer = rest
-            .send("PATCH", &path, &json!({"name": case.pool_name("c")}))
-            .await;
-        holds(answer.status == 409, &answer)
+        let answer = rest.get(&format!("{pools}/{other}")).await;
+        holds(answer.status == 200, &answer)
     })
     .await;
+    let answer = rest
+        .send("PATCH", &path, &json!({"name": case.pool_name("c")}))
+        .await;
+    assert_eq!(answer.json()["field"], "name");
+    answer.problem(409);
     // What changed since is not changed over.
     let etag = rest.get(&path).await.headers["etag"].clone();
     let call = async |tag: &str, body: Value| {
@@ -319,7 +323,7 @@ async fn what_cannot_be() {
         .await
         .problem(412);
     // A dangerous step names its token, and passes with it.
-    let id = accepted(rest.send("PATCH", &path, &json!({"size": 1})).await);
+    let id = accepted(rest.send("PATCH", &path, &json!({"min_size": 1})).await);
     let refused = complete(&rest, &id).await;
     let words = refused["error_message"].as_str().expect("words").to_owned();
     assert_eq!(refused["error"], true, "{refused}");
@@ -332,14 +336,14 @@ async fn what_cannot_be() {
         rest.send(
             "PATCH",
             &path,
-            &json!({"size": 1, "min_size": 1, "token": token}),
+            &json!({"min_size": 1, "token": token}),
         )
         .await,
     );
     complete(&rest, &id).await;
-    case.wait_for("one copy", LIMIT, async || {
+    case.wait_for("one copy is enough", LIMIT, async || {
         let pool = case.ceph_pool("a").await.ok_or("no pool")?;
-        holds(pool["size"] == 1, &pool["size"])
+        holds(pool["min_size"] == 1, &pool["min_size"])
     })
     .await;
     // An object that is paused takes no change.
