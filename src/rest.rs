@@ -38,3 +38,6 @@ pub mod serve;
 pub mod shapes;
 pub mod shim;
 pub mod tls;
+
+#[cfg(test)]
+mod tests;
