@@ -55,3 +55,6 @@ pub mod shim;
 pub mod ticket;
 pub mod tls;
 pub mod writes;
+
+#[cfg(test)]
+mod tests;

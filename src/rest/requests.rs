@@ -50,7 +50,7 @@ pub struct Filter {
 #[into_params(parameter_in = Query)]
 pub struct Wait {
     /// Answer only when the request is complete, or after so long: such as 30s, at most 60s.
-    #[param(pattern = "^([0-9]{1,2}s|1m|0m)$", example = "30s")]
+    #[param(pattern = "^([0-9]|[1-5][0-9]|60)s$", example = "30s")]
     pub wait: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl Wait {
             return Ok(Duration::ZERO);
         };
         duration::parse(text)
-            .filter(|wait| *wait <= LONGEST_WAIT)
+            .filter(|wait| *wait <= LONGEST_WAIT && text.len() <= "60s".len())
             .ok_or_else(|| {
                 let most = LONGEST_WAIT.as_secs();
                 Problem::invalid_field(
@@ -82,6 +82,7 @@ impl Wait {
 #[utoipa::path(
     get,
     path = "/api/v2/request",
+    operation_id = "list_requests",
     tag = "request",
     params(Filter),
     responses((status = 200, description = "A page of requests", body = Paged<UserRequest>))
@@ -100,6 +101,7 @@ pub async fn list(
 #[utoipa::path(
     get,
     path = "/api/v2/cluster/{fsid}/request",
+    operation_id = "list_cluster_requests",
     tag = "request",
     params(("fsid" = String, Path, description = "The cluster's fsid"), Filter),
     responses((status = 200, description = "A page of requests", body = Paged<UserRequest>))
@@ -129,6 +131,7 @@ pub async fn list_of_cluster(
 #[utoipa::path(
     get,
     path = "/api/v2/request/{request_id}",
+    operation_id = "get_request",
     tag = "request",
     params(("request_id" = String, Path, description = "The request's ID"), Wait),
     responses((status = 200, description = "The request", body = UserRequest))

@@ -44,8 +44,13 @@ pub fn document() -> Document {
 
 /// Everything that is served.
 pub fn router(shim: &Shim) -> Router {
+    around(shim, Router::from(known()))
+}
+
+/// Calls whose caller has to be known, with what is around every call.
+pub(super) fn around(shim: &Shim, known: Router<Shim>) -> Router {
     let text = serde_json::to_vec(&document()).unwrap_or_default();
-    let known = Router::from(known()).route_layer(from_fn_with_state(shim.clone(), admit::admit));
+    let known = known.route_layer(from_fn_with_state(shim.clone(), admit::admit));
     Router::from(open())
         .merge(known)
         .layer(Extension(about::Document(text.into())))

@@ -1,6 +1,7 @@
 //! The REST API: what it reads, and how it says that something is wrong.
 
 mod access;
+mod away;
 mod tls;
 mod write;
 
