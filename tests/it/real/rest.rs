@@ -2,6 +2,9 @@
 
 mod access;
 mod away;
+mod ended;
+mod many;
+mod removals;
 mod tls;
 mod write;
 
