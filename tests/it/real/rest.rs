@@ -1,6 +1,7 @@
 //! The REST API: what it reads, and how it says that something is wrong.
 
 mod access;
+mod contract;
 mod tls;
 
 use serde_json::{Value, json};
