@@ -11,6 +11,7 @@
 //! they go on at once when they get the lease; pools are looked at only from then on, and the two ways out of the
 //! process are open only while it is held (`fence`).
 
+mod asked;
 pub mod backoff;
 mod cancels;
 pub mod connection;

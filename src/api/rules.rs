@@ -27,6 +27,12 @@ pub enum Check {
 /// Whether a value may be as it is.
 pub type Holds = Box<dyn Fn(&Value) -> bool + Send + Sync>;
 
+/// Whether a text can be a request ID: a UUID of version 4 in lower case.
+#[must_use]
+pub fn is_request_id(text: &str) -> bool {
+    texts::is_uuid(text, Some('4')) && !text.contains(|c: char| c.is_ascii_uppercase())
+}
+
 /// One row.
 pub struct Rule {
     /// The node of the schema that is `self`: names, `[]` for the items of a list, `{}` for the values of a map, joined

@@ -32,7 +32,7 @@ pub use pool_status::{
 };
 pub use request::{
     CephRequest, CephRequestSpec, CephRequestStatus, CommandRecord, Operation, Outcome,
-    PoolReference, RequestState, RoundRecord,
+    PoolReference, RequestState, RequestedValue, RoundRecord,
 };
 
 /// The API group of all three kinds.
@@ -55,6 +55,12 @@ pub const ANNOTATION_FLUX_REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt"
 pub const ANNOTATION_CONFIRM: &str = "poolwright.dev/confirm";
 /// Annotation on a `CephPool`, set by the REST shim: the UUID that the request of this change has to have.
 pub const ANNOTATION_REQUEST_ID: &str = "poolwright.dev/request-id";
+/// Annotation on a `CephPool`, set by the REST shim: the UUID that the request of its deletion has to have.
+pub const ANNOTATION_DELETION_REQUEST_ID: &str = "poolwright.dev/deletion-request-id";
+/// Label on a `CephRequest` that was not made by the controller: what made it.
+pub const LABEL_ORIGIN: &str = "poolwright.dev/origin";
+/// The value of [`LABEL_ORIGIN`] for what the REST shim made.
+pub const ORIGIN_REST: &str = "rest";
 /// Annotation on a `CephRequest`, set by people: with the value `"true"` nothing more is sent for its generation.
 pub const ANNOTATION_CANCEL: &str = "poolwright.dev/cancel";
 /// Finalizer on a `CephPool` while its deletion has work to do in Ceph.

@@ -1,4 +1,4 @@
-//! Requests that a person cancels, by the annotation `poolwright.dev/cancel: "true"` on a `CephRequest`.
+//! The watch of `CephRequest`s: those that were asked for, and those that a person cancels, by the annotation `poolwright.dev/cancel: "true"` on a `CephRequest`.
 //!
 //! Nothing more is sent for its generation, until the spec or `reconcile-requested-at` changes. What was sent is
 //! not taken back, and a deletion is stopped by setting `Retain`, not here.
@@ -7,15 +7,17 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::PartialObjectMeta;
 use kube::runtime::events::EventType;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
+use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 
+use super::asked;
 use super::chain;
 use super::events::{IGNORED, publish_on};
 use super::pools::{Pools, key};
@@ -42,15 +44,21 @@ pub(super) async fn watch(
     let stream = watcher(api, watcher::Config::default().any_semantic()).default_backoff();
     let mut stream = pin!(stream);
     let mut told = BTreeSet::new();
+    // The first time comes when this replica begins to act: what was made since the list of what an earlier one left.
+    let mut sweeps = pin!(sweeps(&acts));
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
+            Some(()) = sweeps.next() => asked::sweep(&pools, &urgent).await,
             event = stream.next() => match event {
                 // What stands there from before is heeded; it is no news to the person who wrote it.
                 Some(Ok(Event::InitApply(request))) => {
                     cancel(&pools, &urgent, &request);
                 }
                 Some(Ok(Event::Apply(request))) => {
+                    if acts.is_cancelled() && asked::is_asked_for(&request) {
+                        asked::told(&pools, &urgent, &request).await;
+                    }
                     match ignored(&pools, &request).await {
                         None => cancel(&pools, &urgent, &request),
                         // Only the replica that acts tells.
@@ -69,6 +77,20 @@ pub(super) async fn watch(
             },
         }
     }
+}
+
+/// When to look through the requests that were asked for: at once when this replica acts, and then every ten minutes.
+fn sweeps(acts: &CancellationToken) -> impl Stream<Item = ()> {
+    futures::stream::unfold(None, async move |timer: Option<Interval>| {
+        let mut timer = if let Some(timer) = timer {
+            timer
+        } else {
+            acts.cancelled().await;
+            tokio::time::interval(asked::SWEEP)
+        };
+        timer.tick().await;
+        Some(((), Some(timer)))
+    })
 }
 
 /// Why the value of the annotation does nothing, where it does nothing.

@@ -9,6 +9,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Resource, ResourceExt};
 
 use super::chain;
+use super::pool::asked::Answer;
 use super::pools::{PoolEntry, Pools};
 use super::status;
 use crate::api::conditions::{self, ConditionType, Reason};
@@ -100,7 +101,19 @@ async fn tell_ignored(
     object: &CephPool,
     status: &CephPoolStatus,
 ) {
-    let ignored = status::ignored(object, status);
+    let refused = entry.side().asked.as_ref().and_then(|asked| {
+        let Answer::Refused(why) = &asked.answer else {
+            return None;
+        };
+        Some(status::Ignored {
+            what: (asked.annotation, asked.id.clone()),
+            note: format!("{}: {} does nothing: {why}", asked.annotation, asked.id),
+        })
+    });
+    let ignored: Vec<_> = status::ignored(object, status)
+        .into_iter()
+        .chain(refused)
+        .collect();
     let news: Vec<_> = {
         let mut side = entry.side();
         // One that is set again after it was taken away is told again.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::file::{WriteError, is_paused};
+use super::pool::asked;
 use super::pools::{PoolEntry, Pools, names_to_grant, removes_pool};
 use super::registry::Session;
 use super::status::{self, Inputs, Standing};
@@ -138,6 +139,7 @@ impl PoolJournal {
             refresh_observed: false,
             corrected: None,
             cancel_lifted: false,
+            handled: asked::handled(&self.entry),
             now: Timestamp::now(),
         });
         written |= file

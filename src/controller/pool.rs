@@ -7,9 +7,11 @@
 //! * [`proceed`]: begins runs, and knows when not to
 //! * [`deletion`]: the same for an object that is deleted
 //! * [`invalid`]: what is said of an object that cannot be read
+//! * [`asked`]: which of them were asked for by their ID
 //! * [`tickets`]: which requests there are for it
 //! * this file: the order of the writes
 
+pub(in crate::controller) mod asked;
 mod deletion;
 mod invalid;
 mod look;
@@ -147,6 +149,7 @@ async fn attend(pools: &Arc<Pools>, seen: &Arc<CephPool>) -> Result<Action, Erro
         key: &key,
         object: &object,
     };
+    asked::take_in(&subject).await?;
     let look = if object.metadata.deletion_timestamp.is_some() {
         if !object
             .finalizers()
@@ -157,10 +160,12 @@ async fn attend(pools: &Arc<Pools>, seen: &Arc<CephPool>) -> Result<Action, Erro
         }
         deletion::look(&subject)
     } else {
-        let look = look::look(&subject);
+        let mut look = look::look(&subject);
         if owner_gone(&subject, &look).await {
-            look::look(&subject)
-        } else if look.doubtful.is_some() {
+            look = look::look(&subject);
+        }
+        asked::delete_when_due(&subject, &look).await?;
+        if look.doubtful.is_some() {
             // That another object lets a pool go is told by nobody.
             Look {
                 requeue: look.requeue.min(OWNERS_EVERY),
@@ -351,6 +356,7 @@ fn status_of(
             newest.filter(|newest| !newest.following || told.is_none_or(|told| *told == newest.id));
         (newest.cloned(), state.rejections.clone())
     };
+    let handled = asked::handled(subject.entry);
     let (refresh_observed, corrected, cancel_lifted) = {
         // Before the requests of an earlier process are taken up, nothing is known of their cancels.
         let cancelled = subject.work.state().cancelled;
@@ -376,6 +382,7 @@ fn status_of(
         refresh_observed,
         corrected,
         cancel_lifted,
+        handled,
         now,
     })
 }
@@ -429,6 +436,7 @@ async fn finish(
         );
         pools.metrics.request(request.operation, outcome);
     }
+    asked::ended(entry, &request.id);
     let mut side = entry.side();
     if request.operation == Operation::Correct {
         side.correction = Some(request.clone());

@@ -2,7 +2,7 @@
 
 mod take_over;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::file::PoolFile;
 use super::grants::contents::{self, Usage};
+use super::pool::asked::Asked;
 use super::registry::{Known, Registry, Session};
 use super::requests;
 use crate::api::conditions::{self, ConditionType, Reason};
@@ -113,6 +114,14 @@ pub struct Side {
     pub tidied: bool,
     /// The values of annotations that do nothing, as far as that was told.
     pub ignored: BTreeSet<(&'static str, String)>,
+    /// The ID that an annotation asks for, and what came of it.
+    pub asked: Option<Asked>,
+    /// The deletion that was asked for of an object that is not deleted yet.
+    pub deletion: Option<UserRequest>,
+    /// Records of requests that were asked for, not taken up yet.
+    pub told_of: Vec<CephRequest>,
+    /// The IDs of requests that have ended, the newest last.
+    pub ended: VecDeque<String>,
     /// What the last event was about, so that events come on changes only.
     pub told: Option<String>,
 }

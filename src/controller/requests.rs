@@ -3,6 +3,7 @@
 //! Created before the first round and completed at the end, not written in between. Deleting
 //! one loses history, nothing else.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use super::file::FIELD_MANAGER;
 use super::status::second;
 use crate::api::v1alpha1::{
     CephPool, CephRequest, CephRequestSpec, CephRequestStatus, CommandRecord, Operation, Outcome,
-    PoolReference, RequestState, RoundRecord,
+    PoolReference, RequestState, RequestedValue, RoundRecord,
 };
 use crate::ceph::types::Epoch;
 use crate::request::user_request::{SentCommand, SentRound, UserRequest};
@@ -24,6 +25,10 @@ use crate::request::user_request::{SentCommand, SentRound, UserRequest};
 pub const POOL_UID_LABEL: &str = "poolwright.dev/pool-uid";
 /// How many are read at once.
 const PAGE: u32 = 500;
+/// How many fields a record names.
+const FIELDS: usize = 256;
+/// The longest value that a record has.
+const VALUE_LIMIT: usize = 512;
 /// How many completed requests of a pool are kept.
 const KEPT: usize = 10;
 /// How long each is kept at least.
@@ -64,6 +69,32 @@ pub async fn create(
             );
             Ok(())
         }
+        Err(error) => Err(error),
+    }
+}
+
+/// Fills in what was reserved before its change was applied: the object shows it.
+pub async fn bind(
+    client: &Client,
+    pool: &CephPool,
+    reserved: &CephRequest,
+) -> Result<(), kube::Error> {
+    let parameters = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let (uid, generation) = (pool.uid(), pool.metadata.generation.unwrap_or_default());
+    let patch = Patch::Merge(json!({
+        "metadata": {"resourceVersion": reserved.resource_version(), "labels": {POOL_UID_LABEL: &uid}},
+        "spec": {"poolRef": {"uid": &uid, "generation": generation}},
+    }));
+    match api(client, pool)
+        .patch(&reserved.name_any(), &parameters, &patch)
+        .await
+    {
+        Ok(_) => Ok(()),
+        // Whoever reserved it was faster.
+        Err(kube::Error::Api(answer)) if answer.is_conflict() => Ok(()),
         Err(error) => Err(error),
     }
 }
@@ -153,7 +184,8 @@ fn spec(pool: &CephPool, request: &UserRequest) -> CephRequestSpec {
         },
         connection: pool.spec.connection_ref.name.clone(),
         operation: request.operation,
-        changed_fields: request.fields.keys().take(256).cloned().collect(),
+        changed_fields: request.fields.keys().take(FIELDS).cloned().collect(),
+        desired: desired(&request.fields),
         reason: Some(
             match request.operation {
                 Operation::Correct => "the pool differed from the manifest",
@@ -170,6 +202,17 @@ fn spec(pool: &CephPool, request: &UserRequest) -> CephRequestSpec {
         idempotency_key: None,
         retry_of: request.retry_of.clone(),
     }
+}
+
+/// The fields of a request with the values they shall have, as far as they are known and fit.
+pub fn desired(fields: &BTreeMap<String, String>) -> BTreeMap<String, RequestedValue> {
+    let known = fields
+        .iter()
+        .filter(|(field, value)| !value.is_empty() && value.len().max(field.len()) <= VALUE_LIMIT);
+    known
+        .take(FIELDS)
+        .map(|(field, value)| (field.clone(), RequestedValue(value.clone())))
+        .collect()
 }
 
 fn status(request: &UserRequest) -> CephRequestStatus {
@@ -233,11 +276,15 @@ fn time(time: Option<&Time>) -> Timestamp {
     time.map_or(Timestamp::UNIX_EPOCH, |time| time.0)
 }
 
-/// All requests that have not ended, page by page.
-pub async fn unfinished(client: &Client) -> Result<Vec<CephRequest>, kube::Error> {
+/// All requests that have not ended, page by page; of those that a label chooses.
+pub async fn unfinished(
+    client: &Client,
+    label: Option<&str>,
+) -> Result<Vec<CephRequest>, kube::Error> {
     let all: Api<CephRequest> = Api::all(client.clone());
     let mut found = Vec::new();
     let mut page = ListParams::default().limit(PAGE);
+    page.label_selector = label.map(str::to_owned);
     loop {
         let list = all.list(&page).await?;
         found.extend(
@@ -264,13 +311,16 @@ pub async fn fail_orphans(client: &Client, namespace: &str, uid: &str) -> Result
         .list(&ListParams::default().labels(&format!("{POOL_UID_LABEL}={uid}")))
         .await?;
     for request in found.items.iter().filter(|request| !is_complete(request)) {
-        fail_orphan(client, request, Timestamp::now()).await;
+        fail_record(client, request, GONE, Timestamp::now()).await;
     }
     Ok(())
 }
 
-/// Ends the record of a request whose object is gone, as `Failed`. One that cannot be ended does not keep the others.
-pub async fn fail_orphan(client: &Client, request: &CephRequest, now: Timestamp) {
+/// What the request of an object that is gone ends with.
+pub const GONE: &str = "the CephPool is gone";
+
+/// Ends the record of a request that nobody works on, as `Failed`. One that cannot be ended does not keep the others.
+pub async fn fail_record(client: &Client, request: &CephRequest, words: &str, now: Timestamp) {
     let parameters = PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
@@ -278,7 +328,7 @@ pub async fn fail_orphan(client: &Client, request: &CephRequest, now: Timestamp)
     let patch = Patch::Merge(json!({"status": {
         "state": RequestState::Complete,
         "outcome": Outcome::Failed,
-        "error": "the CephPool is gone",
+        "error": words,
         "completedAt": second(now),
     }}));
     let namespace = request.namespace().unwrap_or_default();
@@ -292,7 +342,7 @@ pub async fn fail_orphan(client: &Client, request: &CephRequest, now: Timestamp)
         Err(error) => tracing::warn!(
             request = request.name_any(),
             error = super::chain(&error),
-            "cannot end the request of an object that is gone"
+            "cannot end a request that nobody works on"
         ),
     }
 }
@@ -309,6 +359,7 @@ mod tests {
                 connection: "main".into(),
                 operation: Operation::Update,
                 changed_fields: Vec::new(),
+                desired: BTreeMap::new(),
                 reason: None,
                 requested_by: None,
                 requested_at: None,

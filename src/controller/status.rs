@@ -116,6 +116,8 @@ pub struct Inputs<'a> {
     pub corrected: Option<(BTreeSet<String>, Timestamp)>,
     /// Whether no cancel holds for the object's generation: one that the status tells of does no more.
     pub cancel_lifted: bool,
+    /// The ID of a request that was asked for by its annotation, and acted on.
+    pub handled: Option<String>,
     /// The time.
     pub now: Timestamp,
 }
@@ -164,7 +166,10 @@ pub fn compute(inputs: &Inputs<'_>) -> CephPoolStatus {
         applied_fields: applied(inputs, &old),
         drift: drift(inputs, &old),
         observed: observed(inputs, &old, conditions != old.conditions),
-        last_handled_request_id: old.last_handled_request_id.clone(),
+        last_handled_request_id: inputs
+            .handled
+            .clone()
+            .or_else(|| old.last_handled_request_id.clone()),
         last_handled_reconcile_at: reconcile_token(inputs.object)
             .or_else(|| old.last_handled_reconcile_at.clone()),
         asked_tokens: tokens::asked(inputs, &old),

@@ -171,6 +171,73 @@ impl UserRequest {
         }
     }
 
+    /// A request that somebody has the ID of, before there is a plan that says what it takes. `desired` is what it
+    /// changes, as far as that is known.
+    pub fn asked_for(
+        id: String,
+        generation: i64,
+        pool: &str,
+        desired: BTreeMap<String, String>,
+        now: Timestamp,
+    ) -> Self {
+        let fields: Vec<&str> = desired.keys().map(String::as_str).collect();
+        Self {
+            id,
+            kind: Kind::OsdMapModifying,
+            operation: Operation::Update,
+            headline: format!("Updating pool {pool}: {}", fields.join(", ")),
+            generation,
+            fields: desired,
+            state: RequestState::New,
+            following: false,
+            outcome: None,
+            error: None,
+            rounds: Vec::new(),
+            rounds_sent: 0,
+            rounds_planned: 0,
+            awaited_epoch: None,
+            observed_epoch: None,
+            started_at: now,
+            completed_at: None,
+            retry_of: None,
+        }
+    }
+
+    /// This is the first plan for a request that was asked for. Of a pool that is there the request is about what it
+    /// was said to change, where that is known; else about all that the plan changes, or cannot.
+    pub fn plans(&mut self, operation: Operation, wish: &Wish, plan: &Plan) {
+        let known = std::mem::take(&mut self.fields);
+        let alone = operation == Operation::Update && !known.is_empty();
+        let first = Self::new(
+            std::mem::take(&mut self.id),
+            operation,
+            self.generation,
+            wish,
+            plan,
+            self.started_at,
+        );
+        let refused = plan.now.refusals.iter();
+        let refused = refused.filter_map(|refusal| refusal.field.clone());
+        let fields = if alone {
+            known
+        } else {
+            let refused = refused.map(|field| (field, String::new()));
+            refused.chain(known).chain(first.fields).collect()
+        };
+        *self = Self {
+            headline: headline(operation, wish, fields.keys()),
+            fields,
+            ..first
+        };
+    }
+
+    /// What it changes is known by now to be this.
+    pub fn is_about(&mut self, desired: &BTreeMap<String, String>) {
+        if self.operation == Operation::Update && !self.is_complete() && !desired.is_empty() {
+            self.fields.clone_from(desired);
+        }
+    }
+
     /// Whether it has ended.
     pub fn is_complete(&self) -> bool {
         self.state == RequestState::Complete
@@ -283,7 +350,7 @@ impl UserRequest {
             if mine.is_empty() {
                 return false;
             }
-            match wanted(field, seen) {
+            match wanted(field, seen.wish, seen.pool) {
                 Some(wanted) => wanted != *mine,
                 // It left the manifest: it is no matter any more, unless it was done before.
                 None => seen.pool.is_some_and(|pool| misses(pool, field, mine)),
@@ -300,7 +367,8 @@ impl UserRequest {
             .is_some_and(|field| !self.fields.contains_key(field));
         let alone = matches!(refusal.reason, Reason::Blocked | Reason::CannotPlace)
             || refusal.field.as_deref() == Some(settings::CRUSH_RULE.field);
-        !alone || !of_another_field
+        // Of one whose fields are not known, any may be.
+        !alone || !of_another_field || self.fields.is_empty()
     }
 
     /// It is done, as a view of this epoch shows.
@@ -385,14 +453,13 @@ fn headline<'a>(
 }
 
 /// What the newest wish asks of a field, in the words of plans.
-fn wanted(field: &str, seen: &Observation<'_>) -> Option<String> {
-    let wish = seen.wish;
+fn wanted(field: &str, wish: &Wish, pool: Option<&Pool>) -> Option<String> {
     if field == POOL_FIELD {
         return Some(wish.pool.to_string());
     }
     if field == settings::PG_NUM.field {
         let mode = wish.asked(&settings::AUTOSCALE_MODE).map(Value::to_string);
-        let mode = mode.or_else(|| seen.pool.map(|pool| pool.autoscale_mode.clone()));
+        let mode = mode.or_else(|| pool.map(|pool| pool.autoscale_mode.clone()));
         // With autoscaling on the manifest's number is that of the creation.
         return wish
             .pg_count
@@ -417,6 +484,18 @@ fn wanted(field: &str, seen: &Observation<'_>) -> Option<String> {
         .filter(|application| application_field(application) == field)
         .map(|_| "enabled".to_owned())
         .next()
+}
+
+/// What a wish asks of a pool, by field, in the words of plans: what a request for all of it changes. Fields that are
+/// left to Ceph are not among them.
+pub fn values(wish: &Wish, pool: Option<&Pool>) -> BTreeMap<String, String> {
+    let fields = wish.fields().into_iter().chain([POOL_FIELD.to_owned()]);
+    fields
+        .filter_map(|field| {
+            let value = wanted(&field, wish, pool)?;
+            Some((field, value))
+        })
+        .collect()
 }
 
 /// Whether a pool shows another value of a setting.

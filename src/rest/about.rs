@@ -30,6 +30,7 @@ pub struct Document(pub axum::body::Bytes);
 #[utoipa::path(
     get,
     path = "/api/v2/info",
+    operation_id = "get_info",
     tag = "about",
     security(()),
     responses((status = 200, description = "The program and its version", body = Info))
@@ -47,6 +48,7 @@ pub async fn info() -> Response {
 #[utoipa::path(
     get,
     path = "/api/v2/openapi.json",
+    operation_id = "get_openapi",
     tag = "about",
     security(()),
     responses((status = 200, description = "The API, as OpenAPI 3.1", body = Object, content_type = "application/json"))

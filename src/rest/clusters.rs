@@ -22,6 +22,7 @@ use crate::monitor::Contact;
 #[utoipa::path(
     get,
     path = "/api/v2/cluster",
+    operation_id = "list_clusters",
     tag = "cluster",
     responses((status = 200, description = "The clusters, by fsid", body = Vec<Cluster>))
 )]
@@ -49,6 +50,7 @@ pub async fn list(State(shim): State<Shim>, caller: Caller) -> Result<Response, 
 #[utoipa::path(
     get,
     path = "/api/v2/cluster/{fsid}",
+    operation_id = "get_cluster",
     tag = "cluster",
     params(("fsid" = String, Path, description = "The cluster's fsid")),
     responses((status = 200, description = "The cluster", body = Cluster))
@@ -67,6 +69,7 @@ pub async fn get(
 #[utoipa::path(
     get,
     path = "/api/v2/cluster/{fsid}/crush_rule",
+    operation_id = "list_crush_rules",
     tag = "cluster",
     params(("fsid" = String, Path, description = "The cluster's fsid")),
     responses((status = 200, description = "The rules, by number", body = Vec<CrushRule>))

@@ -26,15 +26,15 @@ use super::problem::{FieldProblem, Kind, MEDIA_TYPE, Problem};
 )]
 pub struct Beginning;
 
-/// What every call can be answered with, whatever it is.
-const ANYWHERE: [Kind; 3] = [Kind::Invalid, Kind::Internal, Kind::Unavailable];
 /// What every call can be answered with whose caller has to be known.
 const KNOWN: [Kind; 4] = [
+    Kind::Invalid,
     Kind::Unauthenticated,
-    Kind::Forbidden,
-    Kind::NotFound,
     Kind::TooManyRequests,
+    Kind::Unavailable,
 ];
+/// What every call can be answered with that is about something.
+const ABOUT: [Kind; 2] = [Kind::Forbidden, Kind::NotFound];
 /// What every call with a body can be answered with.
 const WITH_BODY: [Kind; 3] = [
     Kind::RequestTimeout,
@@ -44,7 +44,7 @@ const WITH_BODY: [Kind; 3] = [
 
 /// Adds to a document what is the same for all calls: problems, and how to say who calls.
 pub fn complete(mut document: Document) -> Document {
-    for item in document.paths.paths.values_mut() {
+    for (path, item) in &mut document.paths.paths {
         let operations = [
             &mut item.get,
             &mut item.post,
@@ -54,9 +54,12 @@ pub fn complete(mut document: Document) -> Document {
         ];
         for operation in operations.into_iter().flatten() {
             let open = operation.security.is_some();
-            let mut kinds: Vec<Kind> = ANYWHERE.to_vec();
+            let mut kinds = vec![Kind::Internal];
             if !open {
                 kinds.extend(KNOWN);
+            }
+            if path.contains('{') {
+                kinds.extend(ABOUT);
             }
             if operation.request_body.is_some() {
                 kinds.extend(WITH_BODY);

@@ -19,6 +19,7 @@ use crate::ceph::types::PoolId;
 #[utoipa::path(
     get,
     path = "/api/v2/cluster/{fsid}/pool",
+    operation_id = "list_pools",
     tag = "pool",
     params(("fsid" = String, Path, description = "The cluster's fsid")),
     responses((status = 200, description = "The pools, by number", body = Vec<Pool>))
@@ -38,6 +39,7 @@ pub async fn list(
 #[utoipa::path(
     get,
     path = "/api/v2/cluster/{fsid}/pool/{pool_id}",
+    operation_id = "get_pool",
     tag = "pool",
     params(
         ("fsid" = String, Path, description = "The cluster's fsid"),

@@ -35,6 +35,8 @@ pub enum Kind {
     TooLarge,
     /// The body is not JSON.
     UnsupportedMediaType,
+    /// The key of the caller stands for another change.
+    KeyReused,
     /// The caller has too many calls under way.
     TooManyRequests,
     /// A fault of this program.
@@ -45,7 +47,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Invalid,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -57,6 +59,7 @@ impl Kind {
         Self::PreconditionFailed,
         Self::TooLarge,
         Self::UnsupportedMediaType,
+        Self::KeyReused,
         Self::TooManyRequests,
         Self::Internal,
         Self::Unavailable,
@@ -87,6 +90,7 @@ impl Kind {
             Self::UnsupportedMediaType => {
                 (415, "unsupported-media-type", "The body has to be JSON")
             }
+            Self::KeyReused => (422, "key-reused", "The key stands for something else"),
             Self::TooManyRequests => (429, "too-many-requests", "Too many calls at once"),
             Self::Internal => (500, "internal", "A fault of the server"),
             Self::Unavailable => (503, "unavailable", "Not possible at this moment"),

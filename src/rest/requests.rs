@@ -9,6 +9,7 @@ use axum::http::header::HOST;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
@@ -17,12 +18,13 @@ use super::access::Act;
 use super::answer::json;
 use super::caller::Caller;
 use super::input::{InPath, InQuery};
+use super::live;
 use super::paging::{self, Page, Paged};
 use super::problem::Problem;
 use super::shapes::{self, StateName, UserRequest};
 use super::shim::Shim;
 use crate::api::duration;
-use crate::api::v1alpha1::CephRequest;
+use crate::api::v1alpha1::{CephPool, CephRequest, RequestState};
 use crate::ceph::types::Fsid;
 
 /// The longest that an answer is held.
@@ -48,7 +50,7 @@ pub struct Filter {
 #[into_params(parameter_in = Query)]
 pub struct Wait {
     /// Answer only when the request is complete, or after so long: such as 30s, at most 60s.
-    #[param(pattern = "^([0-9]{1,2}s|1m|0m)$", example = "30s")]
+    #[param(pattern = "^([0-9]|[1-5][0-9]|60)s$", example = "30s")]
     pub wait: Option<String>,
 }
 
@@ -63,7 +65,7 @@ impl Wait {
             return Ok(Duration::ZERO);
         };
         duration::parse(text)
-            .filter(|wait| *wait <= LONGEST_WAIT)
+            .filter(|wait| *wait <= LONGEST_WAIT && text.len() <= "60s".len())
             .ok_or_else(|| {
                 let most = LONGEST_WAIT.as_secs();
                 Problem::invalid_field(
@@ -80,6 +82,7 @@ impl Wait {
 #[utoipa::path(
     get,
     path = "/api/v2/request",
+    operation_id = "list_requests",
     tag = "request",
     params(Filter),
     responses((status = 200, description = "A page of requests", body = Paged<UserRequest>))
@@ -98,6 +101,7 @@ pub async fn list(
 #[utoipa::path(
     get,
     path = "/api/v2/cluster/{fsid}/request",
+    operation_id = "list_cluster_requests",
     tag = "request",
     params(("fsid" = String, Path, description = "The cluster's fsid"), Filter),
     responses((status = 200, description = "A page of requests", body = Paged<UserRequest>))
@@ -127,6 +131,7 @@ pub async fn list_of_cluster(
 #[utoipa::path(
     get,
     path = "/api/v2/request/{request_id}",
+    operation_id = "get_request",
     tag = "request",
     params(("request_id" = String, Path, description = "The request's ID"), Wait),
     responses((status = 200, description = "The request", body = UserRequest))
@@ -140,7 +145,7 @@ pub async fn get(
     let until = Instant::now() + wait.value()?;
     let found = visible(&shim, &caller, "get", &id).await?;
     let request = completed(&shim, found, until).await;
-    Ok(json(StatusCode::OK, &shapes::user_request(&request)))
+    Ok(json(StatusCode::OK, &told(&shim, &request)))
 }
 
 /// A request that a caller may do something to.
@@ -197,6 +202,28 @@ pub async fn completed(shim: &Shim, found: Arc<CephRequest>, until: Instant) -> 
     }
 }
 
+/// A request in the words of the API, with what its object says of it.
+pub fn told(shim: &Shim, request: &CephRequest) -> UserRequest {
+    let object = object_of(shim, request);
+    let mut told = shapes::user_request(&live::with(request, object.as_ref()));
+    if let Some(words) = live::waits(request, object.as_ref()) {
+        told.status = words;
+    }
+    told
+}
+
+/// The object of a request that has not ended, as it is in memory.
+fn object_of(shim: &Shim, request: &CephRequest) -> Option<CephPool> {
+    let state = request.status.as_ref().map(|status| status.state);
+    if state == Some(RequestState::Complete) {
+        return None;
+    }
+    let namespace = request.namespace().unwrap_or_default();
+    let reference = ObjectRef::new(&request.spec.pool_ref.name).within(&namespace);
+    let found = shim.memory().ok()?.pools.get(&reference)?;
+    found.0.as_ref().ok().cloned()
+}
+
 async fn listed(
     shim: &Shim,
     caller: &Caller,
@@ -213,7 +240,8 @@ async fn listed(
     let state = state.transpose()?;
     let mut found = shim.requests().all()?;
     found.retain(|request| {
-        fits(request) && state.is_none_or(|state| shapes::state(request) == state)
+        let live = || live::with(request, object_of(shim, request).as_ref());
+        fits(request) && state.is_none_or(|state| shapes::state(&live()) == state)
     });
     let namespaces: BTreeSet<String> = found
         .iter()
@@ -239,9 +267,8 @@ async fn listed(
         Some(state) => format!("{address}?state={state}"),
         None => address.to_owned(),
     };
-    let page: Paged<UserRequest> = paging::page(found, &page, &address, |request| {
-        shapes::user_request(&request)
-    })?;
+    let page: Paged<UserRequest> =
+        paging::page(found, &page, &address, |request| told(shim, &request))?;
     Ok(json(StatusCode::OK, &page))
 }
 

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use super::input::LARGEST_BODY;
 use super::openapi::{Beginning, complete};
 use super::shim::Shim;
-use super::{about, admit, clusters, pools, requests};
+use super::{about, admit, cancel, change, clusters, create, pools, remove, requests};
 
 /// The calls whose caller has to be known. A call that changes something is added here, with `routes!`.
 fn known() -> OpenApiRouter<Shim> {
@@ -19,11 +19,12 @@ fn known() -> OpenApiRouter<Shim> {
         .routes(routes!(clusters::list))
         .routes(routes!(clusters::get))
         .routes(routes!(clusters::crush_rules))
-        .routes(routes!(pools::list))
-        .routes(routes!(pools::get))
+        .routes(routes!(pools::list, create::create))
+        .routes(routes!(pools::get, change::patch, remove::delete))
         .routes(routes!(requests::list))
         .routes(routes!(requests::list_of_cluster))
         .routes(routes!(requests::get))
+        .routes(routes!(cancel::cancel))
 }
 
 /// The calls that anybody may make.
@@ -43,8 +44,13 @@ pub fn document() -> Document {
 
 /// Everything that is served.
 pub fn router(shim: &Shim) -> Router {
+    around(shim, Router::from(known()))
+}
+
+/// Calls whose caller has to be known, with what is around every call.
+pub(super) fn around(shim: &Shim, known: Router<Shim>) -> Router {
     let text = serde_json::to_vec(&document()).unwrap_or_default();
-    let known = Router::from(known()).route_layer(from_fn_with_state(shim.clone(), admit::admit));
+    let known = known.route_layer(from_fn_with_state(shim.clone(), admit::admit));
     Router::from(open())
         .merge(known)
         .layer(Extension(about::Document(text.into())))

@@ -14,6 +14,7 @@ use super::access::Act;
 use super::caller::{Access, Caller};
 use super::memory::Requests;
 use super::problem::{Kind, Problem};
+use super::writes::Locks;
 use crate::api::v1alpha1::ClusterConnectionSpec;
 use crate::ceph::types::Fsid;
 use crate::ceph::view::ClusterView;
@@ -51,6 +52,7 @@ struct Shared {
     access: Access,
     requests: Requests,
     turns: Mutex<HashMap<String, usize>>,
+    locks: Locks,
     shutdown: CancellationToken,
 }
 
@@ -143,6 +145,7 @@ impl Shim {
             access,
             requests,
             turns: Mutex::default(),
+            locks: Locks::default(),
             shutdown,
         }))
     }
@@ -160,6 +163,11 @@ impl Shim {
     /// The requests in memory.
     pub fn requests(&self) -> &Requests {
         &self.0.requests
+    }
+
+    /// One change of an object at a time.
+    pub fn locks(&self) -> &Locks {
+        &self.0.locks
     }
 
     /// Cancelled when the program ends: what waits answers with what there is.

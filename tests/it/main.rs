@@ -38,6 +38,7 @@ mod pure {
 /// Real monitors and a real API server.
 mod real {
     mod adoption;
+    mod asked;
     mod calamari;
     mod cancel;
     mod chart;

@@ -1,7 +1,6 @@
 //! The rules of a `CephRequest`.
 
-use super::texts::is_uuid;
-use super::{Rule, text};
+use super::{Rule, has, is_request_id, text};
 
 /// Every rule.
 pub(super) fn rules() -> Vec<Rule> {
@@ -14,16 +13,23 @@ pub(super) fn rules() -> Vec<Rule> {
                 object
                     .get("metadata")
                     .and_then(|metadata| text(metadata, "name"))
-                    .is_some_and(|name| {
-                        is_uuid(name, Some('4')) && !name.contains(|c: char| c.is_ascii_uppercase())
-                    })
+                    .is_some_and(is_request_id)
             },
         ),
         Rule::change(
             "spec",
-            "self == oldSelf",
+            "self == oldSelf || oldSelf.poolRef.uid == '' || (!has(oldSelf.requestedBy) && self.poolRef == \
+             oldSelf.poolRef && self.connection == oldSelf.connection && self.operation == oldSelf.operation)",
             "a request cannot be changed: change the CephPool, which makes a new request",
-            |old, new| old == new,
+            |old, new| {
+                let same = |field: &str| old.get(field) == new.get(field);
+                let reserved = old.get("poolRef").and_then(|pool| text(pool, "uid")) == Some("");
+                // Who asked for it is known to the REST shim; the controller may have been faster.
+                let unnamed = !has(old, "requestedBy");
+                old == new
+                    || reserved
+                    || (unnamed && ["poolRef", "connection", "operation"].into_iter().all(same))
+            },
         ),
     ]
 }

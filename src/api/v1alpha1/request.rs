@@ -1,11 +1,14 @@
 //! `CephRequest`: one change of one pool, as a record that outlives the controller and the pool.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One change of one pool. Made by the controller or the REST shim, and never changed after.
+/// One change of one pool. Made by the controller or the REST shim, and never changed after; but what the REST shim
+/// reserves before it applies the change has no uid yet, and is filled in once.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "poolwright.dev",
@@ -61,6 +64,12 @@ pub struct CephRequestSpec {
     #[schemars(length(max = 256), inner(length(max = 512)), extend("x-kubernetes-list-type" = "atomic"))]
     pub changed_fields: Vec<String>,
 
+    /// The values that they shall have, in the words of status.pending, where the change said so: what tells a change
+    /// that is done from one that a later change has overtaken.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 256))]
+    pub desired: BTreeMap<String, RequestedValue>,
+
     /// Why the change is made.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
@@ -86,6 +95,12 @@ pub struct CephRequestSpec {
     pub retry_of: Option<String>,
 }
 
+/// The value that a change gives a field.
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub struct RequestedValue(#[schemars(length(max = 512))] pub String);
+
 /// A CephPool at one generation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -94,7 +109,7 @@ pub struct PoolReference {
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 
-    /// The CephPool's uid.
+    /// The CephPool's uid; empty while a change is reserved that has not been applied yet.
     #[schemars(length(max = 64))]
     pub uid: String,
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::asked;
 use super::look::{known_record, observes, wanted_name};
 use super::prepare::PATIENCE;
 use super::proceed::access;
@@ -45,6 +46,7 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// Looks at a deleted object that still has our finalizer.
 pub(super) fn look(subject: &Subject<'_>) -> Look {
     let record = known_record(subject.work, subject.object);
+    asked::give_deletion(subject, Timestamp::now());
     end_requests(subject.work, |request| {
         (request.operation != Operation::Delete).then_some("the object was deleted")
     });

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::asked;
 use super::permit::{cancelled, may, not_granted};
 use super::prepare::{Prepared, prepare};
 use super::proceed::{Scene, proceed, text};
@@ -47,6 +48,7 @@ pub(super) fn look(subject: &Subject<'_>) -> Look {
                 && !look.quiet
             {
                 let generation = subject.object.metadata.generation;
+                asked::give(subject, None, Timestamp::now());
                 tickets::fail_open(work, generation, &text(refusals));
                 // What may not be done is not gone on with: a run ends before its next round.
                 work.state().wish = None;
@@ -104,12 +106,14 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
         .as_ref()
         .and_then(|found| view.pool(found.identity.id))
         .cloned();
+    let asked_again = asked::is_awaited(entry);
+    asked::give(subject, Some((&wish, &plan)), now);
     // A run under way takes the newest wish with its next round: it gets none that is not permitted.
     let only_looks = is_paused(object) || wish.observe;
     let denied = (!only_looks)
         .then(|| may(subject, &session, &wish, &plan, pool.as_deref()).err())
         .flatten();
-    if new_wish(entry, work, object, &wish, denied.is_none()) {
+    if new_wish(subject, &wish, asked_again, denied.is_none()) {
         subject.pools.registry.renew(&session.name);
     }
     new_client(entry, work, session.incarnation);
@@ -128,6 +132,7 @@ fn attend(subject: &Subject<'_>, prepared: Prepared) -> Look {
         ..Look::at(Standing::Working, spread(resync, key))
     };
     if only_looks {
+        asked::fail_unsent(work, not_sent(object));
         return only_looked_at(object, &view, plan, base);
     }
     if let Some(refusal) = denied {
@@ -237,18 +242,28 @@ fn settled(work: &PoolWork, wish: &Wish, plan: &Plan, view: &ClusterView, base: 
     }
 }
 
+/// What is said of a change that is asked for while nothing may be sent.
+fn not_sent(object: &CephPool) -> &'static str {
+    if is_paused(object) {
+        "the CephPool is paused by the annotation poolwright.dev/paused; the change stands in its spec, and is made when \
+         that is taken off"
+    } else {
+        "nothing is sent while management is Observe; the change stands in the spec of the CephPool"
+    }
+}
+
 /// A new generation, or a person's wish for another look, forgets what stood in the way of the last one. Says
 /// whether a lack of permissions did, which only another client can be rid of.
-fn new_wish(
-    entry: &PoolEntry,
-    work: &PoolWork,
-    object: &CephPool,
-    wish: &Wish,
-    permitted: bool,
-) -> bool {
+fn new_wish(subject: &Subject<'_>, wish: &Wish, asked_again: bool, permitted: bool) -> bool {
+    let Subject {
+        entry,
+        work,
+        object,
+        ..
+    } = *subject;
     let token = status::reconcile_token(object);
     let mut side = entry.side();
-    let asked = token.is_some() && side.token != token;
+    let asked = asked_again || (token.is_some() && side.token != token);
     side.token = token.or(side.token.take());
     let mut state = work.state();
     let changed = state

@@ -34,7 +34,8 @@ pub(super) fn of_generation(state: &State, generation: i64) -> Option<String> {
 /// sent for it yet, and what it changes is what this plan says.
 pub(super) fn complete_fields(state: &mut State, wish: &Wish, plan: &Plan) {
     for request in &mut state.requests {
-        let unknown = request.fields.is_empty() && request.generation == wish.generation;
+        // Of an earlier generation that was never worked on: whatever it changed is part of this plan.
+        let unknown = request.fields.is_empty() && request.generation <= wish.generation;
         if unknown && !request.is_complete() {
             request.take_on(plan);
         }
@@ -66,17 +67,9 @@ pub(super) fn open_for(
         }
         return again;
     }
-    let unmade = plan.now.found.as_ref().is_none_or(|found| !found.published);
-    let operation = if plan.now.verb == Verb::Rename {
-        Operation::Rename
-    } else if matches!(plan.now.verb, Verb::Adopt | Verb::TakeOver) {
-        Operation::Adopt
-    } else if unmade {
-        Operation::Create
-    } else if drifted {
-        Operation::Correct
-    } else {
-        Operation::Update
+    let operation = match operation(plan) {
+        Operation::Update if drifted => Operation::Correct,
+        operation => operation,
     };
     let id = uuid::Uuid::new_v4().to_string();
     let mut request = UserRequest::new(id, operation, wish.generation, wish, plan, now);
@@ -114,6 +107,20 @@ pub(super) fn open_for(
     }
     state.requests.push(request);
     true
+}
+
+/// What a plan does to the pool, if it is a user who asks for it.
+pub(super) fn operation(plan: &Plan) -> Operation {
+    let unmade = plan.now.found.as_ref().is_none_or(|found| !found.published);
+    if plan.now.verb == Verb::Rename {
+        Operation::Rename
+    } else if matches!(plan.now.verb, Verb::Adopt | Verb::TakeOver) {
+        Operation::Adopt
+    } else if unmade {
+        Operation::Create
+    } else {
+        Operation::Update
+    }
 }
 
 /// Ends what is open, since nothing more can be done for this generation: its own request fails with these words; those of
@@ -259,7 +266,7 @@ fn cancelled_before(status: &CephPoolStatus) -> Option<i64> {
 }
 
 /// An older request as its record has it.
-fn taken_up(recorded: &CephRequest) -> UserRequest {
+pub(super) fn taken_up(recorded: &CephRequest) -> UserRequest {
     let fields = fields_of(Some(recorded));
     let spec = &recorded.spec;
     UserRequest {
@@ -325,12 +332,23 @@ fn newest_taken_up(newest: &PoolRequestStatus, recorded: Option<&CephRequest>) -
     }
 }
 
-/// The fields in a record; their values are not in it, and come with the next plan.
+/// The values that a record says a change gives its fields.
+pub(super) fn desired_of(recorded: &CephRequest) -> BTreeMap<String, String> {
+    let desired = recorded.spec.desired.iter();
+    desired
+        .map(|(field, value)| (field.clone(), value.0.clone()))
+        .collect()
+}
+
+/// The fields in a record. Values that are not in it come with the next plan.
 fn fields_of(recorded: Option<&CephRequest>) -> BTreeMap<String, String> {
-    recorded
-        .iter()
-        .flat_map(|recorded| &recorded.spec.changed_fields)
+    let Some(recorded) = recorded else {
+        return BTreeMap::new();
+    };
+    let named = recorded.spec.changed_fields.iter();
+    named
         .map(|field| (field.clone(), String::new()))
+        .chain(desired_of(recorded))
         .collect()
 }
 

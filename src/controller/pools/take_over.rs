@@ -58,13 +58,18 @@ impl Pools {
 
     async fn read_left_open(&self) -> Result<(), kube::Error> {
         let mut left: HashMap<String, Vec<CephRequest>> = HashMap::new();
-        for request in requests::unfinished(&self.client).await? {
+        for request in requests::unfinished(&self.client, None).await? {
             let pool = &request.spec.pool_ref;
+            if pool.uid.is_empty() {
+                // Reserved for a change that is being applied, by the REST server of any replica.
+                continue;
+            }
             let namespace = request.namespace().unwrap_or_default();
             if self.exists(&namespace, pool) || self.lives(&namespace, pool).await? {
                 left.entry(pool.uid.clone()).or_default().push(request);
             } else {
-                requests::fail_orphan(&self.client, &request, Timestamp::now()).await;
+                let now = Timestamp::now();
+                requests::fail_record(&self.client, &request, requests::GONE, now).await;
             }
         }
         let _ = self.left_open.set(Mutex::new(left));
@@ -79,7 +84,11 @@ impl Pools {
     }
 
     /// The same by the API server itself: what a replica that stood by knows may be behind.
-    async fn lives(&self, namespace: &str, pool: &PoolReference) -> Result<bool, kube::Error> {
+    pub(in crate::controller) async fn lives(
+        &self,
+        namespace: &str,
+        pool: &PoolReference,
+    ) -> Result<bool, kube::Error> {
         let api: Api<CephPool> = Api::namespaced(self.client.clone(), namespace);
         let found = api.get_metadata_opt(&pool.name).await?;
         Ok(found.is_some_and(|found| found.uid().as_deref() == Some(pool.uid.as_str())))

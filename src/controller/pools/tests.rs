@@ -46,6 +46,7 @@ async fn made_again() {
             connection: "main".into(),
             operation: Operation::Update,
             changed_fields: Vec::new(),
+            desired: BTreeMap::new(),
             reason: None,
             requested_by: None,
             requested_at: None,

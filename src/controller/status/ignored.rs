@@ -2,8 +2,10 @@
 
 use kube::ResourceExt;
 
+use crate::api::rules::is_request_id;
 use crate::api::v1alpha1::{
-    ANNOTATION_CANCEL, ANNOTATION_CONFIRM, ANNOTATION_PAUSED, CephPool, CephPoolStatus,
+    ANNOTATION_CANCEL, ANNOTATION_CONFIRM, ANNOTATION_DELETION_REQUEST_ID, ANNOTATION_PAUSED,
+    ANNOTATION_REQUEST_ID, CephPool, CephPoolStatus,
 };
 use crate::request::token;
 
@@ -50,7 +52,18 @@ pub fn ignored(object: &CephPool, status: &CephPoolStatus) -> Vec<Ignored> {
         },
         what: (ANNOTATION_CONFIRM, given),
     });
-    paused.into_iter().chain(confirmed).collect()
+    let ids = [ANNOTATION_REQUEST_ID, ANNOTATION_DELETION_REQUEST_ID];
+    let no_ids = ids.into_iter().filter_map(|annotation| {
+        let value = annotations.get(annotation)?;
+        (!is_request_id(value)).then(|| Ignored {
+            what: (annotation, value.clone()),
+            note: format!(
+                "{annotation} has to be a UUID of version 4 in lower case; {value:?} does nothing"
+            ),
+        })
+    });
+    let all = paused.into_iter().chain(confirmed);
+    all.chain(no_ids).collect()
 }
 
 /// What does nothing of the annotation that cancels a request.
@@ -125,6 +138,14 @@ mod tests {
             confirm("8486db5d,0a0a0a0a", &["8486db5d"]),
             Vec::<String>::new()
         );
+        assert_eq!(
+            told(ANNOTATION_REQUEST_ID, "7", &[]),
+            [
+                "poolwright.dev/request-id has to be a UUID of version 4 in lower case; \"7\" does nothing"
+            ]
+        );
+        let id = "24b1fc3e-19e8-4fab-a6a3-9eebfd030ffd";
+        assert_eq!(told(ANNOTATION_REQUEST_ID, id, &[]), Vec::<String>::new());
         assert!(ignored_cancel("yes").is_some() && ignored_cancel("true").is_none());
     }
 }

@@ -57,6 +57,7 @@ fn inputs(object: &CephPool, standing: Standing) -> Inputs<'_> {
         refresh_observed: false,
         corrected: None,
         cancel_lifted: false,
+        handled: None,
         now: at(0),
     }
 }

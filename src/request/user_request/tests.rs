@@ -504,3 +504,53 @@ fn records_stay_small() {
     });
     assert_eq!(request.awaited_epoch, Some(Epoch(11)));
 }
+
+/// A request that was asked for is about what it was said to change, where that is known; else about the whole plan. One
+/// that changes nothing is done at the first look.
+#[test]
+fn asked_for() {
+    let mut scene = Scene::made();
+    let wished = wish(&[bytes(7), size(4)], None, &scene.record);
+    let asked = |desired: &[(&str, &str)]| {
+        let desired = desired
+            .iter()
+            .map(|(f, v)| ((*f).to_owned(), (*v).to_owned()));
+        UserRequest::asked_for("id".into(), 1, POOL, desired.collect(), at(0))
+    };
+    let mut known = asked(&[("quota.maxBytes", "7")]);
+    known.plans(Operation::Update, &wished, &scene.plan(&wished));
+    let mut unknown = asked(&[]);
+    unknown.plans(Operation::Update, &wished, &scene.plan(&wished));
+    assert_eq!(known.fields.keys().collect::<Vec<_>>(), ["quota.maxBytes"]);
+    assert!(unknown.fields.contains_key(settings::SIZE.field) && unknown.fields.len() >= 2);
+    assert!(!scene.show(&mut known, &wished) && !scene.show(&mut unknown, &wished));
+    // What it is about came later than its ID.
+    unknown.is_about(&known.fields);
+    assert_eq!(unknown.fields, known.fields);
+    assert!(scene.round(&wished));
+    assert!(scene.show(&mut known, &wished) && scene.show(&mut unknown, &wished));
+    assert_eq!(known.outcome, Some(Outcome::Succeeded));
+    while scene.round(&wished) {}
+    let mut nothing = asked(&[]);
+    nothing.plans(Operation::Update, &wished, &scene.plan(&wished));
+    assert!(scene.show(&mut nothing, &wished));
+    // While anything is refused, nobody knows whether that is what it is about.
+    let mut refused = asked(&[]);
+    let plan = Plan {
+        now: crate::request::factory::Next::refused(Refusal::new(
+            Reason::Blocked,
+            Some("minSize"),
+            "locked",
+        )),
+        ..Plan::default()
+    };
+    let seen = Observation {
+        plan: &plan,
+        wish: &wished,
+        generation: 1,
+        newest: None,
+        pool: None,
+        epoch: Epoch(9),
+    };
+    assert!(!refused.observe(seen, at(1)));
+}

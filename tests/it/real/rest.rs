@@ -1,8 +1,10 @@
 //! The REST API: what it reads, and how it says that something is wrong.
 
 mod access;
+mod away;
 mod contract;
 mod tls;
+mod write;
 
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};

@@ -63,6 +63,14 @@ impl Rest {
         Self { port, token: None }
     }
 
+    /// The same caller at another controller.
+    pub(crate) fn like(who: &Self, there: &Self) -> Self {
+        Self {
+            port: there.port,
+            token: who.token.clone(),
+        }
+    }
+
     /// The port.
     pub(crate) fn port(&self) -> u16 {
         self.port
