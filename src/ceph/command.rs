@@ -263,6 +263,11 @@ impl MonCommand {
         }
     }
 
+    /// Whether it removes a rule or a profile.
+    pub const fn removes_shared(&self) -> bool {
+        matches!(self, Self::RuleRemove { .. } | Self::ProfileRemove { .. })
+    }
+
     /// The JSON object that goes to the monitor.
     pub fn to_json(&self) -> Value {
         let mut object = Map::new();

@@ -120,8 +120,8 @@ async fn rounds(
             }
             return Ok(ended(work, access.aim, next.refusals));
         }
-        let among_others = access.take_turn(key, &wish.pool, &round, &view);
-        let _turn = match stop.run_until_cancelled(among_others).await {
+        let turns = access.take_turn(key, &wish.pool, &round, &view);
+        let _turn = match stop.run_until_cancelled(turns).await {
             Some(Ok(turn)) => turn,
             waiting => {
                 before.put_back(work);
@@ -161,10 +161,9 @@ async fn rounds(
         // A round that is written down is sent, also by a process that is to end; but that does not wait for it.
         let view = select! {
             biased;
-            view = access.newest_view() => view,
+            view = access.newest_view() => view?,
             () = stop.cancelled() => return Ok(RunEnd::Stopped),
         };
-        let view = view?;
         left = left_by(&round, &view).or(left);
         let pool = next.found.as_ref().map(|found| found.identity.id);
         let proof = Looked::proof(looked.as_ref());

@@ -137,10 +137,7 @@ fn named(fsid: &Fsid, key: &PoolKey, round: &Round) -> Vec<Named> {
     let commands = round.steps.iter().map(|step| &step.command);
     commands
         .flat_map(|command| {
-            let removes = matches!(
-                command,
-                MonCommand::RuleRemove { .. } | MonCommand::ProfileRemove { .. }
-            );
+            let removes = command.removes_shared();
             let names = command.rule().into_iter().chain(command.profile());
             names.map(move |name| Named {
                 fsid: fsid.clone(),
@@ -263,7 +260,7 @@ mod tests {
             turns.take(&fsid, &key, &round, Instant::now())
         };
         let name = || "v".to_owned();
-        let uses = [
+        let commands = [
             MonCommand::PoolCreate(PoolCreate {
                 profile: Some(name()),
                 ..PoolCreate::new(PoolName::new("p"), 1)
@@ -281,16 +278,15 @@ mod tests {
             MonCommand::ProfileRemove { profile: name() },
             MonCommand::RuleRemove { rule: name() },
         ];
-        for (using, removal) in uses
-            .iter()
-            .flat_map(|using| removals.iter().map(move |r| (using, r)))
-        {
-            let used = take("a", using.clone()).unwrap();
-            assert!(take("b", removal.clone()).is_err(), "{using:?}");
-            drop(used);
-            let removed = take("b", removal.clone()).unwrap();
-            assert!(take("a", using.clone()).is_err(), "{using:?}");
-            drop(removed);
+        for command in &commands {
+            for removal in &removals {
+                let gives = take("a", command.clone()).unwrap();
+                assert!(take("b", removal.clone()).is_err(), "{command:?}");
+                drop(gives);
+                let takes = take("b", removal.clone()).unwrap();
+                assert!(take("a", command.clone()).is_err(), "{command:?}");
+                drop(takes);
+            }
         }
     }
 }

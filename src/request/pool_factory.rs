@@ -10,6 +10,7 @@ mod erasure;
 mod leftover;
 mod locate;
 mod placement;
+mod places;
 mod release;
 mod remove;
 
@@ -154,7 +155,11 @@ fn create(wish: &Wish, view: &ClusterView) -> Next {
              without making it; choose another poolName",
         ));
     }
-    let erasure::Made { profile, rule } = match erasure::prepared(wish, view) {
+    let erasure::Made {
+        profile,
+        rule,
+        doubt,
+    } = match erasure::prepared(wish, view) {
         Ok(made) => made,
         Err(first) => return *first,
     };
@@ -207,6 +212,7 @@ fn create(wish: &Wish, view: &ClusterView) -> Next {
                     wish.pool,
                     placed
                         .doubt
+                        .or(doubt)
                         .map_or_else(String::new, |doubt| format!(". {doubt}"))
                 ),
                 last: false,
@@ -313,6 +319,7 @@ fn published(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
     }
     if steps.is_empty() && refusals.is_empty() && !wish.observe {
         steps = placement::let_go(wish, view);
+        steps.extend(leftover::let_go(wish, view));
     }
     Next {
         round: Round { steps },
