@@ -13,6 +13,7 @@ mod placement;
 mod places;
 mod release;
 mod remove;
+mod stretch;
 
 pub use self::leftover::{Leftover, leftover_round};
 pub use self::remove::{Proof, discard_round, removal_round};
@@ -184,7 +185,10 @@ fn create(wish: &Wish, view: &ClusterView) -> Next {
     let command = MonCommand::PoolCreate(PoolCreate {
         pool: wish.private_name(),
         pg_num,
-        size: wish.asked_integer(&settings::SIZE),
+        // Monitors take no other one than their own there.
+        size: wish
+            .asked_integer(&settings::SIZE)
+            .filter(|_| !stretch::is_on(view)),
         autoscale_mode: word(&settings::AUTOSCALE_MODE),
         pg_num_min: minimum,
         pg_num_max: maximum,

@@ -69,6 +69,7 @@ mod real {
     mod renames;
     mod safety;
     mod steps;
+    mod stretch;
     mod support;
     mod timings;
     mod tokens;

@@ -7,6 +7,7 @@
 use super::placement::Target;
 use super::places::{self, Copies};
 use super::release;
+use super::stretch;
 use crate::api::conditions::Reason;
 use crate::ceph::command::MonCommand;
 use crate::ceph::crush_map::Rule;
@@ -59,6 +60,7 @@ pub(super) fn prepared(wish: &Wish, view: &ClusterView) -> Result<Made, Box<Next
     let refused = |refusal| Box::new(Next::refused(refusal));
     let refusals = release::too_early(wish, view)
         .into_iter()
+        .chain(stretch::no_chunks(view))
         .chain(out_of_range(wish, coding.chunks(view.map())))
         .collect::<Vec<_>>();
     if !refusals.is_empty() {

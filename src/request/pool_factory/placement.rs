@@ -2,6 +2,7 @@
 
 use super::erasure;
 use super::places::{Copies, place};
+use super::stretch;
 use crate::api::conditions::Reason;
 use crate::ceph::command::MonCommand;
 use crate::ceph::crush_map::Rule;
@@ -55,7 +56,7 @@ pub(super) fn for_creation(wish: &Wish, view: &ClusterView) -> Result<Placed, Re
         // That is looked at with the profile.
         return Ok(Placed::default());
     }
-    let size = wish.asked_integer(&settings::SIZE);
+    let size = stretch::size(view).or(wish.asked_integer(&settings::SIZE));
     let Some(placement) = &wish.placement else {
         return by_default(size, view);
     };
@@ -303,24 +304,6 @@ pub(super) fn let_go(wish: &Wish, view: &ClusterView) -> Vec<Step> {
             token: None,
         })
         .collect()
-}
-
-/// What is said in stretch mode of fields that the monitors set there.
-pub(super) fn stretched(wish: &Wish) -> Option<String> {
-    let asked = [&settings::SIZE, &settings::MIN_SIZE];
-    let mut fields: Vec<&str> = asked
-        .into_iter()
-        .filter(|setting| wish.asked(setting).is_some())
-        .map(|setting| setting.field)
-        .collect();
-    fields.extend(wish.names_rule().then_some(CRUSH_RULE.field));
-    (!fields.is_empty()).then(|| {
-        format!(
-            "the cluster is in stretch mode, where the monitors set size, min_size and rule: {} of the manifest counts \
-             for nothing there",
-            fields.join(", ")
-        )
-    })
 }
 
 /// Whether pools of this kind can have the rule.

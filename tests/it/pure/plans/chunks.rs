@@ -90,7 +90,11 @@ fn another_place() {
     write!(text, "# there\n{there}\n").unwrap();
     assert_eq!(bench.plan(&moved), "in sync\n");
     let own = bench.pool().erasure_code_profile.clone();
-    assert_eq!(first, std::slice::from_ref(&own), "no pool changes its profile");
+    assert_eq!(
+        first,
+        std::slice::from_ref(&own),
+        "no pool changes its profile"
+    );
     let rule = bench.cluster.view().rule_name(bench.pool());
     let (profiles, rules) = made(&bench);
     assert_eq!(rules, std::slice::from_ref(&rule));
