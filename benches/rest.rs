@@ -151,7 +151,11 @@ async fn reads(server: &Server, case: &Case, fsid: &str, pools: &[i64], request:
         },
     );
     let sent = case.sent().await.len() - before;
-    println!("`GET` over TLS at {} a second for {} s, beside {changed} changes ({sent} commands); in ms:\n", 4 * READS, LENGTH.as_secs());
+    println!(
+        "`GET` over TLS at {} a second for {} s, beside {changed} changes ({sent} commands); in ms:\n",
+        4 * READS,
+        LENGTH.as_secs()
+    );
     println!("| what | answers | a second | not 200 | half | 90 of 100 | 99 of 100 | all |");
     println!("|---|---|---|---|---|---|---|---|");
     let mut all = Vec::new();
@@ -214,8 +218,14 @@ async fn changes(server: &Server, case: &Case, fsid: &str, pools: &[i64]) {
     let file = server.dir.join("changes");
     std::fs::write(&file, config).expect("written");
     let mut curl = Command::new("curl");
-    curl.args(["--parallel", "--parallel-immediate", "--parallel-max", "200", "--config"])
-        .arg(&file);
+    curl.args([
+        "--parallel",
+        "--parallel-immediate",
+        "--parallel-max",
+        "200",
+        "--config",
+    ])
+    .arg(&file);
     let began = Instant::now();
     let said = run(&mut curl, None).await.expect("answers");
     let answered = began.elapsed();
@@ -236,7 +246,9 @@ async fn changes(server: &Server, case: &Case, fsid: &str, pools: &[i64]) {
     }
     let mut failed = 0;
     for id in requests.keys() {
-        let (_, said) = server.call("GET", &format!("/request/{id}?wait=60s"), None).await;
+        let (_, said) = server
+            .call("GET", &format!("/request/{id}?wait=60s"), None)
+            .await;
         failed += usize::from(said["state"] != "complete" || said["error"] != false);
     }
     let complete = began.elapsed();
@@ -244,20 +256,43 @@ async fn changes(server: &Server, case: &Case, fsid: &str, pools: &[i64]) {
     let wrong = pools.iter().filter(|&&id| {
         let mut all = dump["pools"].as_array().expect("pools").iter();
         let pool = all.find(|pool| pool["pool"] == id).expect("the pool");
-        let shown = ["quota_max_objects", "quota_max_bytes", "pg_autoscale_mode", "size", "min_size"];
+        let shown = [
+            "quota_max_objects",
+            "quota_max_bytes",
+            "pg_autoscale_mode",
+            "size",
+            "min_size",
+        ];
         let shown: Vec<&Value> = shown.iter().map(|&name| &pool[name]).collect();
-        let applications = pool["application_metadata"].as_object().expect("applications");
+        let applications = pool["application_metadata"]
+            .as_object()
+            .expect("applications");
         let named: Vec<&str> = applications.keys().map(String::as_str).collect();
         json!(shown) != json!([11, 22_000_000, "warn", 2, 1]) || named != ["cephfs", "rbd", "rgw"]
     });
     let wrong = wrong.count();
     let sent = case.sent().await.len() - before;
-    println!("\n{calls} `PATCH` of {} pools at once, over TLS:\n", pools.len());
-    println!("- answers by status: {statuses:?} (304: it was so already), all within {answered:.1?}; half within {:.2} s", took[took.len() / 2]);
-    println!("- requests: {} of as many IDs, {} of them twice, {failed} failed; all complete after {complete:.1?} with {sent} commands", requests.len(), requests.values().filter(|&&times| times > 1).count());
+    println!(
+        "\n{calls} `PATCH` of {} pools at once, over TLS:\n",
+        pools.len()
+    );
+    println!(
+        "- answers by status: {statuses:?} (304: it was so already), all within {answered:.1?}; half within {:.2} s",
+        took[took.len() / 2]
+    );
+    println!(
+        "- requests: {} of as many IDs, {} of them twice, {failed} failed; all complete after {complete:.1?} with {sent} commands",
+        requests.len(),
+        requests.values().filter(|&&times| times > 1).count()
+    );
     println!("- pools that do not show all ten in the end: {wrong}");
     assert!(failed == 0 && wrong == 0, "something was lost");
-    assert!(statuses.keys().all(|status| ["202", "304"].contains(status)), "{statuses:?}");
+    assert!(
+        statuses
+            .keys()
+            .all(|status| ["202", "304"].contains(status)),
+        "{statuses:?}"
+    );
 }
 
 #[tokio::main]
@@ -290,11 +325,21 @@ async fn main() {
             .call("POST", &format!("/cluster/{fsid}/pool"), Some(&body))
             .await;
         assert_eq!(status, 202, "{said}");
-        said["request_id"].as_str().expect("an ID").clone_into(&mut request);
+        said["request_id"]
+            .as_str()
+            .expect("an ID")
+            .clone_into(&mut request);
         let path = format!("/request/{request}?wait=60s");
         let (_, said) = server.call("GET", &path, None).await;
-        assert_eq!((&said["state"], &said["error"]), (&json!("complete"), &json!(false)), "{said}");
-        let pool = case.pool_called(&format!("bench-{at}")).await.expect("the pool");
+        assert_eq!(
+            (&said["state"], &said["error"]),
+            (&json!("complete"), &json!(false)),
+            "{said}"
+        );
+        let pool = case
+            .pool_called(&format!("bench-{at}"))
+            .await
+            .expect("the pool");
         pools.push(pool["pool"].as_i64().expect("an id"));
     }
     reads(&server, &case, &fsid, &pools, &request).await;

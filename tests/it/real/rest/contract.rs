@@ -1,7 +1,8 @@
 //! The description of the API against what is answered, by Schemathesis: thousands of calls that are made up from it, right
 //! ones and wrong ones.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
@@ -109,6 +110,7 @@ async fn the_description_holds() {
     let text = drawn_from(said.trim(), &case.namespace, &pools, &requests);
     std::fs::write(&config, text).expect("written");
 
+    let report = folder.join("calls.har");
     let token = tenant(&case).await;
     let port = (case.world.running())
         .expect("the controller runs")
@@ -138,7 +140,9 @@ async fn the_description_holds() {
             "--continue-on-failure",
         ])
         .args(["--request-timeout", "90"])
-        .args(["--generation-database", "none", "--no-shrink"]);
+        .args(["--generation-database", "none", "--no-shrink"])
+        .args(["--report", "har", "--report-har-path"])
+        .arg(&report);
     let ended = timeout(LONGEST, command.kill_on_drop(true).output()).await;
     let ended = ended.expect("it ends by itself").expect("it runs");
     let said = String::from_utf8_lossy(&ended.stdout).into_owned();
@@ -148,4 +152,45 @@ async fn the_description_holds() {
         String::from_utf8_lossy(&ended.stderr)
     );
     println!("{said}");
+    let answers = answers(&report);
+    println!("{answers:#?}");
+    // Otherwise what is answered to what is right was never seen.
+    for (method, path) in [
+        ("POST", "pool"),
+        ("PATCH", "pool/#"),
+        ("DELETE", "pool/#"),
+        ("POST", "cancel"),
+    ] {
+        let good = (answers.iter()).find(|((found, at, status), _)| {
+            found == method && at.ends_with(path) && [200, 202].contains(status)
+        });
+        assert!(good.is_some(), "{method} {path}");
+    }
+}
+
+/// How many calls there were by method, path and status.
+fn answers(report: &Path) -> BTreeMap<(String, String, i64), usize> {
+    let text = std::fs::read_to_string(report).expect("a report");
+    let report: Value = serde_json::from_str(&text).expect("JSON");
+    let mut answers = BTreeMap::new();
+    for entry in report["log"]["entries"].as_array().expect("calls") {
+        let text = |at: &str| {
+            let value = entry.pointer(at).and_then(Value::as_str);
+            value.unwrap_or_default().to_owned()
+        };
+        let url = text("/request/url");
+        let path = url.split('?').next().unwrap_or_default();
+        let parts = path.split('/').skip(3).map(|part| {
+            let word = part
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            if word || part == "v2" { part } else { "#" }
+        });
+        let path = parts.collect::<Vec<_>>().join("/");
+        let status = entry["response"]["status"].as_i64().unwrap_or_default();
+        *answers
+            .entry((text("/request/method"), path, status))
+            .or_default() += 1;
+    }
+    answers
 }

@@ -333,12 +333,8 @@ async fn what_cannot_be() {
         .expect("a token");
     let token: String = token.chars().take_while(char::is_ascii_hexdigit).collect();
     let id = accepted(
-        rest.send(
-            "PATCH",
-            &path,
-            &json!({"min_size": 1, "token": token}),
-        )
-        .await,
+        rest.send("PATCH", &path, &json!({"min_size": 1, "token": token}))
+            .await,
     );
     complete(&rest, &id).await;
     case.wait_for("one copy is enough", LIMIT, async || {
