@@ -48,6 +48,10 @@ test-matrix: setup ## What has to be so on every release, on Ceph 16, 18 and 20,
 bench-monitor: setup ## What following the map costs the monitors' other clients, on Ceph 16, 18 and 20 (RELEASES=...)
 	@tests/env/bench-monitor.sh
 
+.PHONY: bench-rest
+bench-rest: setup ## How the REST API bears up: 1,000 reads a second beside changes, then 200 changes at once
+	@tests/env/bench-rest.sh
+
 .PHONY: test-pure
 test-pure: ## The tests that need nothing but Rust
 	@cargo test --locked --lib $(if $(ARGS),-- $(ARGS))

@@ -257,6 +257,22 @@ impl MonCommand {
         }
     }
 
+    /// The erasure-code profile it speaks of.
+    pub fn profile(&self) -> Option<&str> {
+        match self {
+            Self::PoolCreate(create) => create.profile.as_deref(),
+            Self::ProfileSet { profile, .. }
+            | Self::RuleCreateErasure { profile, .. }
+            | Self::ProfileRemove { profile } => Some(profile),
+            _ => None,
+        }
+    }
+
+    /// Whether it removes a rule or a profile.
+    pub const fn removes_shared(&self) -> bool {
+        matches!(self, Self::RuleRemove { .. } | Self::ProfileRemove { .. })
+    }
+
     /// The JSON object that goes to the monitor.
     pub fn to_json(&self) -> Value {
         let mut object = Map::new();

@@ -38,10 +38,34 @@ pub struct Rule {
 impl Rule {
     /// The kind of a rule for replicated pools.
     pub const REPLICATED: u8 = 1;
+    /// The kind of a rule for erasure-coded pools.
+    pub const ERASURE: u8 = 3;
+    /// Ceph's numbers of the steps by which a rule for chunks tries harder.
+    const TRIES: [(u32, i32); 2] = [(9, 5), (8, 100)];
 
     /// Whether it says the same as another one, whatever the two are called.
     pub fn says_the_same(&self, other: &Self) -> bool {
         self.kind == other.kind && self.steps == other.steps
+    }
+
+    /// The rule that `osd crush rule create-erasure` makes: chunks below an item, no two of them in one such bucket.
+    pub fn for_chunks(name: &str, item: i32, way: Choice, bucket_type: &str) -> Self {
+        let tries = Self::TRIES.map(|(step, value)| Step::Set { step, value });
+        let mut steps = Vec::from(tries);
+        steps.extend([
+            Step::Take { item },
+            Step::Choose {
+                way,
+                count: 0,
+                bucket_type: bucket_type.to_owned(),
+            },
+            Step::Emit,
+        ]);
+        Self {
+            name: name.to_owned(),
+            kind: Self::ERASURE,
+            steps,
+        }
     }
 
     /// A rule of which no more than the name is known.
@@ -300,13 +324,7 @@ impl CrushMap {
         bucket_type: &str,
         class: Option<&str>,
     ) -> Result<Rule, NoSuch> {
-        let number = self.type_named(bucket_type).ok_or(NoSuch::Type)?;
-        let mut item = self.bucket_named(root).ok_or(NoSuch::Root)?;
-        if let Some(class) = class {
-            item = self
-                .bucket_named(&format!("{root}~{class}"))
-                .ok_or(NoSuch::Class)?;
-        }
+        let (item, number) = self.start(root, bucket_type, class)?;
         // Ceph chooses OSDs at once where they are the failure domain.
         let way = if number == 0 {
             Choice::FirstN
@@ -323,5 +341,43 @@ impl CrushMap {
             kind: Rule::REPLICATED,
             steps: vec![Step::Take { item }, choose, Step::Emit],
         })
+    }
+
+    /// The rule that `osd crush rule create-erasure` makes of this map, from a profile of a plugin that leaves that to
+    /// Ceph, with one OSD a failure domain.
+    ///
+    /// # Errors
+    ///
+    /// What is not in the map.
+    pub fn erasure_rule(
+        &self,
+        name: &str,
+        root: &str,
+        bucket_type: &str,
+        class: Option<&str>,
+    ) -> Result<Rule, NoSuch> {
+        let (item, number) = self.start(root, bucket_type, class)?;
+        let way = if number == 0 {
+            Choice::Indep
+        } else {
+            Choice::LeafIndep
+        };
+        Ok(Rule::for_chunks(name, item, way, bucket_type))
+    }
+
+    /// Where a rule begins to choose, and the number of the type that it chooses.
+    fn start(
+        &self,
+        root: &str,
+        bucket_type: &str,
+        class: Option<&str>,
+    ) -> Result<(i32, i32), NoSuch> {
+        let number = self.type_named(bucket_type).ok_or(NoSuch::Type)?;
+        let item = self.bucket_named(root).ok_or(NoSuch::Root)?;
+        let Some(class) = class else {
+            return Ok((item, number));
+        };
+        let of_class = self.bucket_named(&format!("{root}~{class}"));
+        Ok((of_class.ok_or(NoSuch::Class)?, number))
     }
 }

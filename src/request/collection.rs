@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::executor::{Access, Shared, run};
+use super::executor::{Access, run};
 use super::journal::Journal;
 use super::locks::NameLocks;
 use super::moves::Moves;
@@ -25,9 +25,7 @@ pub struct RequestCollection {
     stop: CancellationToken,
     /// Names that commands without an answer may still use.
     pub locks: NameLocks,
-    /// Keeps those who use a profile or a rule and those who remove one apart.
-    pub shared: Shared,
-    /// Whose turn it is to move data, or to name a rule.
+    /// Whose turn it is to move data, or to name a profile or a rule.
     pub moves: Moves,
 }
 
@@ -41,7 +39,6 @@ impl RequestCollection {
             ended,
             stop,
             locks: NameLocks::default(),
-            shared: Shared::default(),
             moves: Moves::default(),
         }
     }

@@ -20,12 +20,11 @@ pub use self::planning::fresh_word;
 use self::planning::{Before, ended, plan, spend_tokens, submitted, without_rejected};
 use self::removal::{Looked, given_back, gives_back};
 use self::sending::send;
-pub use self::tidying::Shared;
-use self::tidying::{Using, left_by, tidy};
+use self::tidying::{left_by, tidy};
 use super::guard;
 use super::journal::{Entry, Journal, JournalError};
 use super::locks::NameLocks;
-use super::moves::{Moves, Turn};
+use super::moves::{Busy, Moves, Turn};
 use super::preview::MAX_ROUNDS;
 use super::round::Round;
 use super::work::{PoolKey, PoolWork, RunEnd};
@@ -59,9 +58,7 @@ pub struct Access {
     pub aim: Aim,
     /// Names that commands without an answer may still use.
     pub locks: NameLocks,
-    /// Keeps those who use a profile or a rule and those who remove one apart.
-    pub shared: Shared,
-    /// Whose turn it is to move data, or to name a rule.
+    /// Whose turn it is to move data, or to name a profile or a rule.
     pub moves: Moves,
 }
 
@@ -119,15 +116,16 @@ async fn rounds(
         let round = without_rejected(work, std::mem::take(&mut next.round));
         if round.is_empty() {
             if next.found.is_none() {
-                tidy(work, access, journal, &wish, left).await;
+                tidy(key, work, access, journal, &wish, left).await;
             }
             return Ok(ended(work, access.aim, next.refusals));
         }
-        let _turn = match access.take_turn(key, &wish.pool, &round, &view) {
-            Ok(turn) => turn,
-            Err(later) => {
+        let turns = access.take_turn(key, &wish.pool, &round, &view);
+        let _turn = match stop.run_until_cancelled(turns).await {
+            Some(Ok(turn)) => turn,
+            waiting => {
                 before.put_back(work);
-                return Err(later);
+                return Err(waiting.and_then(Result::err).unwrap_or(RunEnd::Stopped));
             }
         };
         // Creates are throttled by what they do to the monitor, before anything is written down.
@@ -161,12 +159,11 @@ async fn rounds(
             continue;
         }
         // A round that is written down is sent, also by a process that is to end; but that does not wait for it.
-        let ready = select! {
+        let view = select! {
             biased;
-            ready = access.ready_for(&round) => ready,
+            view = access.newest_view() => view?,
             () = stop.cancelled() => return Ok(RunEnd::Stopped),
         };
-        let (_using, view) = ready?;
         left = left_by(&round, &view).or(left);
         let pool = next.found.as_ref().map(|found| found.identity.id);
         let proof = Looked::proof(looked.as_ref());
@@ -235,7 +232,7 @@ pub fn still_missing(monitors: &[String]) -> String {
 
 impl Access {
     /// Takes the round's turn among those of other pools, and after commands that may still come.
-    fn take_turn(
+    async fn take_turn(
         &self,
         key: &PoolKey,
         wanted: &PoolName,
@@ -253,11 +250,24 @@ impl Access {
                  still be executed{missing}"
             )));
         }
-        let turn = self.moves.take(fsid, key, round, now);
+        let turn = self.wait_for_others(key, round).await;
         turn.map_err(|busy| {
             tracing::info!(%busy, "another pool's turn");
             RunEnd::Later(busy.to_string())
         })
+    }
+
+    /// Takes the round's turn. A round that removes what it names, or needs what it removes, is soon answered, and is
+    /// waited for; data that moves is not.
+    async fn wait_for_others(&self, key: &PoolKey, round: &Round) -> Result<Turn, Busy> {
+        let patience = Instant::now() + self.command_timeout;
+        loop {
+            let now = Instant::now();
+            match self.moves.take(self.client.fsid(), key, round, now) {
+                Err(Busy::Named { .. }) if now < patience => sleep(VIEW_LOOK).await,
+                taken => return taken,
+            }
+        }
     }
 
     /// The newest view that may be acted on. While the map of a new epoch is being read there is none for
@@ -276,12 +286,6 @@ impl Access {
                 Err(why) => return Err(away(&why)),
             }
         }
-    }
-
-    /// Waits until what the round uses is nobody's to remove, and gives the view to hold the round against.
-    async fn ready_for(&self, round: &Round) -> Result<(Option<Using>, Arc<ClusterView>), RunEnd> {
-        let using = self.shared.using(self.client.fsid(), round).await;
-        Ok((using, self.newest_view().await?))
     }
 
     /// A view of the newest epoch that is known of at this moment: what is sent next is held against what the cluster is

@@ -1,6 +1,8 @@
 //! `RequestFactory`: turns a wish and a view into the next round of commands.
 
+use super::coding::MADE;
 use super::ownership::ForeignMark;
+use super::placement::rule_field;
 use super::refusal::Refusal;
 use super::round::Round;
 use super::wish::Wish;
@@ -103,6 +105,15 @@ impl Next {
                 record.applied.clear();
                 record.claim_recorded = false;
             }
+        }
+        if wish.coding.is_some() {
+            // So that they can be removed again when no pool has them any more.
+            let commands = self.round.steps.iter().map(|step| &step.command);
+            let gives = commands.filter(|command| !command.removes_shared());
+            let names =
+                gives.flat_map(|command| command.rule().into_iter().chain(command.profile()));
+            let made = names.filter(|name| name.starts_with(MADE));
+            record.applied.extend(made.map(rule_field));
         }
         // What is made for a pool is not left behind when its object goes before there is one.
         let begins = self.round.creates() || self.round.prepares();

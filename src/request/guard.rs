@@ -225,7 +225,10 @@ fn shared(command: &MonCommand, view: &ClusterView) -> Result<(), Objection> {
             let keys = view.map().erasure_code_profiles.get(name);
             if keys.is_some_and(|keys| !coding::says_its_name(name, keys)) {
                 Err(Objection::Misnamed(name.clone()))
-            } else if used(&|pool| pool.erasure_code_profile == *name) {
+            } else if used(&|pool| {
+                // It says what is in the rule of that name.
+                pool.erasure_code_profile == *name || view.rule_name(pool) == *name
+            }) {
                 Err(Objection::InUse(name.clone()))
             } else {
                 Ok(())

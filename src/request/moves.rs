@@ -4,8 +4,9 @@
 //! on it, some seconds after the rule was set. Until then no other pool of that cluster gets one; after that the planner
 //! sees it in the map.
 //!
-//! And no rule is removed while a pool is being made with it, or is given it: monitors look at pools that are committed
-//! only, and a pool whose rule is gone has no OSDs.
+//! And no rule and no erasure-code profile is removed while a pool is being made with it, or is given it: monitors look at
+//! pools that are committed only, and a pool whose rule is gone has no OSDs. Both kinds of names count as one: a profile
+//! that is made here and the rule made from it are called the same.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,22 +23,22 @@ use crate::ceph::types::Fsid;
 /// How long after a rule was set the map may not show it yet.
 const SETTLING: Duration = Duration::from_secs(30);
 
-/// Whose data began to move last, and which rules are named by rounds on their way. Cheap to clone.
+/// Whose data began to move last, and which rules and profiles are named by rounds on their way. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Moves(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
     moved: BTreeMap<Fsid, (PoolKey, Instant)>,
-    rules: Vec<Named>,
+    named: Vec<Named>,
 }
 
-/// A rule in a round that is on its way.
+/// A rule or a profile in a round that is on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Named {
     fsid: Fsid,
     key: PoolKey,
-    rule: String,
+    name: String,
     removes: bool,
 }
 
@@ -54,11 +55,13 @@ pub enum Busy {
         /// How long to wait for it.
         left: Duration,
     },
-    /// A rule is being removed, or is needed.
-    #[error("the CRUSH rule {rule} is at this moment being removed for {other}, or given to it")]
-    Rule {
-        /// The rule.
-        rule: String,
+    /// A rule or a profile is being removed, or is needed.
+    #[error(
+        "the CRUSH rule or erasure-code profile {name} is at this moment being removed for {other}, or given to it"
+    )]
+    Named {
+        /// Its name.
+        name: String,
         /// For which pool.
         other: PoolKey,
     },
@@ -75,7 +78,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         if !self.named.is_empty() {
             let mut state = self.moves.0.lock().unwrap_or_else(PoisonError::into_inner);
-            state.rules.retain(|named| !self.named.contains(named));
+            state.named.retain(|named| !self.named.contains(named));
         }
     }
 }
@@ -97,13 +100,13 @@ impl Moves {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let clash = |other: &&Named| {
             let meets = |mine: &Named| {
-                mine.rule == other.rule && (mine.removes || other.removes) && mine.key != other.key
+                mine.name == other.name && (mine.removes || other.removes) && mine.key != other.key
             };
             other.fsid == *fsid && named.iter().any(meets)
         };
-        if let Some(other) = state.rules.iter().find(clash) {
-            return Err(Busy::Rule {
-                rule: other.rule.clone(),
+        if let Some(other) = state.named.iter().find(clash) {
+            return Err(Busy::Named {
+                name: other.name.clone(),
                 other: other.key.clone(),
             });
         }
@@ -121,7 +124,7 @@ impl Moves {
             }
             state.moved.insert(fsid.clone(), (key.clone(), now));
         }
-        state.rules.extend(named.iter().cloned());
+        state.named.extend(named.iter().cloned());
         Ok(Turn {
             moves: self.clone(),
             named,
@@ -129,16 +132,18 @@ impl Moves {
     }
 }
 
-/// The rules that a round speaks of.
+/// The rules and profiles that a round speaks of.
 fn named(fsid: &Fsid, key: &PoolKey, round: &Round) -> Vec<Named> {
     let commands = round.steps.iter().map(|step| &step.command);
     commands
-        .filter_map(|command| {
-            Some(Named {
+        .flat_map(|command| {
+            let removes = command.removes_shared();
+            let names = command.rule().into_iter().chain(command.profile());
+            names.map(move |name| Named {
                 fsid: fsid.clone(),
                 key: key.clone(),
-                rule: command.rule()?.to_owned(),
-                removes: matches!(command, MonCommand::RuleRemove { .. }),
+                name: name.to_owned(),
+                removes,
             })
         })
         .collect()
@@ -156,6 +161,7 @@ fn moves(round: &Round) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ceph::command::PoolCreate;
     use crate::ceph::types::PoolName;
     use crate::request::round::Step;
 
@@ -222,8 +228,8 @@ mod tests {
         removes.steps[0].command = MonCommand::RuleRemove { rule: "v".into() };
         let gives = round("crush_rule", None);
         let take = |name: &str, round: &Round| turns.take(&fsid, &key(name), round, Instant::now());
-        let busy = |other: &str| Busy::Rule {
-            rule: "v".into(),
+        let busy = |other: &str| Busy::Named {
+            name: "v".into(),
             other: key(other),
         };
         let (a, b) = (take("a", &gives).unwrap(), take("b", &gives).unwrap());
@@ -236,5 +242,51 @@ mod tests {
         assert_eq!(take("a", &round("size", None)).map(drop), Ok(()));
         drop(removing);
         assert_eq!(take("a", &gives).map(drop), Ok(()));
+    }
+
+    /// Nor a profile, nor the rule that is called as it is.
+    #[test]
+    fn no_profile_goes_under_a_pool() {
+        let turns = Moves::default();
+        let fsid = Fsid::new("one");
+        let mut round = round("", None);
+        let mut take = |name: &str, command: MonCommand| {
+            round.steps[0].command = command;
+            let key = PoolKey {
+                namespace: "n".into(),
+                name: name.into(),
+                uid: name.into(),
+            };
+            turns.take(&fsid, &key, &round, Instant::now())
+        };
+        let name = || "v".to_owned();
+        let commands = [
+            MonCommand::PoolCreate(PoolCreate {
+                profile: Some(name()),
+                ..PoolCreate::new(PoolName::new("p"), 1)
+            }),
+            MonCommand::ProfileSet {
+                profile: name(),
+                values: Vec::new(),
+            },
+            MonCommand::RuleCreateErasure {
+                rule: "another".into(),
+                profile: name(),
+            },
+        ];
+        let removals = [
+            MonCommand::ProfileRemove { profile: name() },
+            MonCommand::RuleRemove { rule: name() },
+        ];
+        for command in &commands {
+            for removal in &removals {
+                let gives = take("a", command.clone()).unwrap();
+                assert!(take("b", removal.clone()).is_err(), "{command:?}");
+                drop(gives);
+                let takes = take("b", removal.clone()).unwrap();
+                assert!(take("a", command.clone()).is_err(), "{command:?}");
+                drop(takes);
+            }
+        }
     }
 }

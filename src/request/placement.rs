@@ -127,38 +127,7 @@ impl MadeRule {
     fn rule(&self, crush: &CrushMap) -> Result<Rule, Refusal> {
         let class = self.device_class.as_deref();
         let rule = crush.replicated_rule(&self.name(), &self.root, &self.failure_domain, class);
-        rule.map_err(|missing| self.not_there(missing, crush))
-    }
-
-    fn not_there(&self, missing: NoSuch, crush: &CrushMap) -> Refusal {
-        let (field, what, name, known): (_, _, _, Vec<&str>) = match missing {
-            NoSuch::Root => {
-                let buckets = crush.buckets.values();
-                let real = buckets.filter(|bucket| bucket.shadow_of().is_none());
-                let names = real.map(|bucket| bucket.name.as_str()).collect();
-                ("crush.root", "bucket", self.root.as_str(), names)
-            }
-            NoSuch::Type => {
-                let names = crush.types.values().map(String::as_str).collect();
-                let name = self.failure_domain.as_str();
-                ("crush.failureDomain", "type of bucket", name, names)
-            }
-            NoSuch::Class => {
-                let name = self.device_class.as_deref().unwrap_or_default();
-                let names = crush.classes().into_iter().collect();
-                ("crush.deviceClass", "device class", name, names)
-            }
-        };
-        let near = nearest(name, known.iter().copied())
-            .map_or_else(String::new, |near| format!("; perhaps {near} is meant"));
-        Refusal::new(
-            Reason::InvalidSpec,
-            Some(CRUSH_RULE.field),
-            format!(
-                "{field} is {name}, and the cluster's CRUSH map has no such {what}{near}. It has {}",
-                listed(known)
-            ),
-        )
+        rule.map_err(|missing| not_there(missing, &self.failure_domain, &self.root, class, crush))
     }
 }
 
@@ -234,6 +203,48 @@ pub struct Wanted {
     pub rule: Rule,
     /// What it has to be made of, where it is not there.
     pub missing: Option<MadeRule>,
+}
+
+/// What a rule that shall be made names and the cluster has not.
+pub fn not_there(
+    missing: NoSuch,
+    failure_domain: &str,
+    root: &str,
+    device_class: Option<&str>,
+    crush: &CrushMap,
+) -> Refusal {
+    let (field, what, name, known): (_, _, _, Vec<&str>) = match missing {
+        NoSuch::Root => {
+            let buckets = crush.buckets.values();
+            let real = buckets.filter(|bucket| bucket.shadow_of().is_none());
+            let names = real.map(|bucket| bucket.name.as_str()).collect();
+            ("crush.root", "bucket", root, names)
+        }
+        NoSuch::Type => {
+            let names = crush.types.values().map(String::as_str).collect();
+            (
+                "crush.failureDomain",
+                "type of bucket",
+                failure_domain,
+                names,
+            )
+        }
+        NoSuch::Class => {
+            let name = device_class.unwrap_or_default();
+            let names = crush.classes().into_iter().collect();
+            ("crush.deviceClass", "device class", name, names)
+        }
+    };
+    let near = nearest(name, known.iter().copied())
+        .map_or_else(String::new, |near| format!("; perhaps {near} is meant"));
+    Refusal::new(
+        Reason::InvalidSpec,
+        Some(CRUSH_RULE.field),
+        format!(
+            "{field} is {name}, and the cluster's CRUSH map has no such {what}{near}. It has {}",
+            listed(known)
+        ),
+    )
 }
 
 fn no_rule(name: &str, crush: &CrushMap) -> Refusal {

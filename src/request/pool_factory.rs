@@ -10,8 +10,10 @@ mod erasure;
 mod leftover;
 mod locate;
 mod placement;
+mod places;
 mod release;
 mod remove;
+mod stretch;
 
 pub use self::leftover::{Leftover, leftover_round};
 pub use self::remove::{Proof, discard_round, removal_round};
@@ -154,7 +156,11 @@ fn create(wish: &Wish, view: &ClusterView) -> Next {
              without making it; choose another poolName",
         ));
     }
-    let erasure::Made { profile, rule } = match erasure::prepared(wish, view) {
+    let erasure::Made {
+        profile,
+        rule,
+        doubt,
+    } = match erasure::prepared(wish, view) {
         Ok(made) => made,
         Err(first) => return *first,
     };
@@ -179,7 +185,10 @@ fn create(wish: &Wish, view: &ClusterView) -> Next {
     let command = MonCommand::PoolCreate(PoolCreate {
         pool: wish.private_name(),
         pg_num,
-        size: wish.asked_integer(&settings::SIZE),
+        // Monitors take no other one than their own there.
+        size: wish
+            .asked_integer(&settings::SIZE)
+            .filter(|_| !stretch::is_on(view)),
         autoscale_mode: word(&settings::AUTOSCALE_MODE),
         pg_num_min: minimum,
         pg_num_max: maximum,
@@ -207,6 +216,7 @@ fn create(wish: &Wish, view: &ClusterView) -> Next {
                     wish.pool,
                     placed
                         .doubt
+                        .or(doubt)
                         .map_or_else(String::new, |doubt| format!(". {doubt}"))
                 ),
                 last: false,
@@ -313,6 +323,7 @@ fn published(wish: &Wish, pool: &Pool, view: &ClusterView) -> Next {
     }
     if steps.is_empty() && refusals.is_empty() && !wish.observe {
         steps = placement::let_go(wish, view);
+        steps.extend(leftover::let_go(wish, view));
     }
     Next {
         round: Round { steps },

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::coding::Coding;
+use super::coding::{self, Coding};
 use super::ownership::Owner;
 use super::placement::{Placement, rule_field};
 use super::refusal::Refusal;
@@ -31,7 +31,7 @@ pub struct Wish {
     pub settings: Vec<Asked>,
     /// `placementGroups.count`: kept while autoscaling is not on, else the number at creation only.
     pub pg_count: Option<i64>,
-    /// `crush`: where the copies shall lie.
+    /// `crush`: where the copies of a replicated pool shall lie.
     pub placement: Option<Placement>,
     /// The applications that the manifest names, with their keys.
     pub applications: BTreeMap<String, BTreeMap<String, String>>,
@@ -184,6 +184,13 @@ impl Wish {
         }
     }
 
+    /// Whether the manifest says where the copies or chunks shall lie.
+    pub fn names_rule(&self) -> bool {
+        let coding = self.coding.as_ref();
+        let coded = coding.is_some_and(|coding| coding.placement != coding::Placement::Unsaid);
+        coded || self.placement.is_some()
+    }
+
     /// The fields that the manifest names: what `status.appliedFields` says once they are applied.
     pub fn fields(&self) -> BTreeSet<String> {
         let mut fields: BTreeSet<String> = self
@@ -194,12 +201,12 @@ impl Wish {
         if self.pg_count.is_some() {
             fields.insert(settings::PG_NUM.field.to_owned());
         }
-        if let Some(placement) = &self.placement {
+        if self.names_rule() {
             fields.insert(settings::CRUSH_RULE.field.to_owned());
-            // So that the rule can be removed again when no pool has it any more.
-            if let Placement::Made(made) = placement {
-                fields.insert(rule_field(&made.name()));
-            }
+        }
+        // So that the rule can be removed again when no pool has it any more.
+        if let Some(Placement::Made(made)) = &self.placement {
+            fields.insert(rule_field(&made.name()));
         }
         for (application, keys) in &self.applications {
             fields.insert(application_field(application));

@@ -84,6 +84,8 @@ done
 helpers=()
 
 export KUBECONFIG=$dir/kube/admin.kubeconfig PATH=$bin:$helm:$PATH
+POOLWRIGHT_TEST_SCHEMATHESIS=$("$here/setup.sh" schemathesis)/schemathesis
+export POOLWRIGHT_TEST_SCHEMATHESIS
 export POOLWRIGHT_TEST_DIR=$dir POOLWRIGHT_TEST_KUBE=$dir/kube POOLWRIGHT_TEST_ENV_SCRIPTS=$here
 eval "$("$here/ceph-cluster.sh" env "$dir/ceph")"
 

@@ -71,6 +71,7 @@ mod real {
     mod rest;
     mod safety;
     mod steps;
+    mod stretch;
     mod support;
     mod timings;
     mod tokens;

@@ -4,17 +4,13 @@ use std::collections::BTreeMap;
 
 use super::pending::Pending;
 use super::reply::{Accepted, Answer, EAGAIN, EBUSY, EINVAL, EIO, ENOENT, EPERM, Refusal, refuse};
-use crate::ceph::crush_map::{Choice, Rule, Step};
+use crate::ceph::crush_map::{Choice, Rule};
 use crate::ceph::osd_map::{Pool, PoolKind};
 use crate::ceph::types::{PoolName, Release};
 
 /// Keys and values of a profile.
 type Keys = BTreeMap<String, String>;
 
-/// The kind of rules for erasure-coded pools.
-const FOR_CHUNKS: u8 = 3;
-/// Ceph's numbers of the steps by which a rule for chunks tries harder.
-const TRIES: [(u32, i32); 2] = [(9, 5), (8, 100)];
 /// `osd_pool_erasure_code_stripe_unit`.
 const STRIPE_UNIT: i64 = 4096;
 
@@ -103,22 +99,7 @@ impl Pending<'_> {
             "osd" => Choice::Indep,
             _ => Choice::LeafIndep,
         };
-        let tries = TRIES.map(|(step, value)| Step::Set { step, value });
-        let mut steps = Vec::from(tries);
-        steps.extend([
-            Step::Take { item },
-            Step::Choose {
-                way,
-                count: 0,
-                bucket_type: domain.to_owned(),
-            },
-            Step::Emit,
-        ]);
-        let rule = Rule {
-            kind: FOR_CHUNKS,
-            steps,
-            ..Rule::named(name)
-        };
+        let rule = Rule::for_chunks(name, item, way, domain);
         let number = self.add_rule(rule);
         Ok(Accepted::Proposed(format!(
             "created rule {name} at {number}"
@@ -220,7 +201,7 @@ impl Pending<'_> {
 fn suits(rule: &Rule, coded: bool) -> bool {
     match rule.kind {
         0 => true,
-        FOR_CHUNKS | 5 => coded,
+        Rule::ERASURE | 5 => coded,
         _ => !coded,
     }
 }

@@ -331,8 +331,8 @@ fn applied(work: &PoolWork, wish: &Wish, seen: Option<&(Arc<Pool>, String)>) -> 
             .applications
             .keys()
             .map(|application| application_field(application))
-            // A rule that the manifest let go goes with the pool.
-            .chain([rule_field(rule)])
+            // A rule that the manifest let go goes with the pool, and so does its profile.
+            .chain([rule, &pool.erasure_code_profile].map(|name| rule_field(name)))
             .filter(|field| record.applied.contains(field));
         fields.extend(left);
     }

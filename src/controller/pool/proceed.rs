@@ -185,7 +185,6 @@ pub(super) fn access(session: &Session, collection: &RequestCollection, aim: Aim
     Access {
         aim,
         locks: collection.locks.clone(),
-        shared: collection.shared.clone(),
         moves: collection.moves.clone(),
         client: Arc::clone(&session.client),
         monitor: session.monitor.clone(),

@@ -153,7 +153,9 @@ fn begins_anew(state: &mut State, wish: &mut Wish, view: &ClusterView, next: &Ne
 /// A rule is made: what was refused because somebody had removed it can be sent again after that.
 fn made_anew(state: &mut State, round: &Round) {
     for step in &round.steps {
-        if let MonCommand::RuleCreateReplicated { rule, .. } = &step.command {
+        if let MonCommand::RuleCreateReplicated { rule, .. }
+        | MonCommand::RuleCreateErasure { rule, .. } = &step.command
+        {
             state.rejections.retain(|rejection| {
                 rejection.command == step.command || rejection.command.rule() != Some(rule)
             });

@@ -4,62 +4,21 @@
 //! pool is created with it leaves that pool without. So within this program a removal waits for the creations that are
 //! under way, and they for it, and both look at a view again after that.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use futures::future::join_all;
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
-use tokio::time::timeout;
 
 use super::planning::submitted;
 use super::sending::hand_over;
 use super::{Access, Aim};
 use crate::api::v1alpha1::Verb;
 use crate::ceph::command::MonCommand;
-use crate::ceph::types::{Fsid, PoolName};
+use crate::ceph::types::PoolName;
 use crate::ceph::view::ClusterView;
 use crate::request::guard;
 use crate::request::journal::{Entry, Journal};
 use crate::request::pool_factory::{Leftover, leftover_round};
 use crate::request::round::Round;
 use crate::request::wish::Wish;
-use crate::request::work::PoolWork;
-
-/// Keeps creations and removals of what pools share apart, cluster by cluster.
-#[derive(Clone, Debug, Default)]
-pub struct Shared(Arc<Mutex<BTreeMap<Fsid, Arc<RwLock<()>>>>>);
-
-/// Held while a round that uses a profile or a rule is under way.
-pub(super) type Using = OwnedRwLockReadGuard<()>;
-
-impl Shared {
-    /// For a round that uses a profile or a rule.
-    pub(super) async fn using(&self, fsid: &Fsid, round: &Round) -> Option<Using> {
-        if uses(round) {
-            Some(self.of(fsid).read_owned().await)
-        } else {
-            None
-        }
-    }
-
-    async fn removing(&self, fsid: &Fsid) -> OwnedRwLockWriteGuard<()> {
-        self.of(fsid).write_owned().await
-    }
-
-    fn of(&self, fsid: &Fsid) -> Arc<RwLock<()>> {
-        let mut clusters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(clusters.entry(fsid.clone()).or_default())
-    }
-}
-
-/// Whether a round uses a profile or a rule that somebody could be removing.
-fn uses(round: &Round) -> bool {
-    round.steps.iter().any(|step| match &step.command {
-        MonCommand::PoolCreate(create) => create.profile.is_some() || create.rule.is_some(),
-        MonCommand::RuleCreateErasure { .. } => true,
-        _ => false,
-    })
-}
+use crate::request::work::{PoolKey, PoolWork};
 
 /// What the pool that a round removes will leave behind.
 pub(super) fn left_by(round: &Round, view: &ClusterView) -> Option<Leftover> {
@@ -73,6 +32,7 @@ pub(super) fn left_by(round: &Round, view: &ClusterView) -> Option<Leftover> {
 /// Removes what is left of the pool that was removed, or that an earlier process was ended over, if nobody uses it.
 /// Whatever comes of that, the pool is gone: this holds nothing up.
 pub(super) async fn tidy(
+    key: &PoolKey,
     work: &PoolWork,
     access: &Access,
     journal: &dyn Journal,
@@ -90,19 +50,23 @@ pub(super) async fn tidy(
         Aim::Keep => left,
         Aim::Discard | Aim::Remove => left.and(Leftover::wished(wish, &view)),
     };
-    if leftover_round(&left, &view).is_empty() {
+    let round = leftover_round(&left, &view);
+    if round.is_empty() {
         return;
     }
-    let fsid = access.client.fsid().clone();
-    let alone = timeout(access.command_timeout, access.shared.removing(&fsid));
-    let Ok(_alone) = alone.await else {
-        tracing::info!(?left, "pools are being made, so what may be in use is left");
-        return;
+    let planned = round;
+    let _turn = match access.wait_for_others(key, &planned).await {
+        Ok(turn) => turn,
+        Err(busy) => {
+            tracing::info!(%busy, "what may be in use is left");
+            return;
+        }
     };
     let Ok(view) = access.newest_view().await else {
         return;
     };
-    let round = leftover_round(&left, &view);
+    let mut round = leftover_round(&left, &view);
+    round.steps.retain(|step| planned.steps.contains(step));
     if round.is_empty() {
         return;
     }

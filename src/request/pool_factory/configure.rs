@@ -7,6 +7,7 @@
 use super::erasure;
 use super::placement;
 use super::release;
+use super::stretch;
 use crate::api::conditions::Reason;
 use crate::ceph::command::MonCommand;
 use crate::ceph::osd_map::{Pool, PoolKind};
@@ -67,9 +68,9 @@ pub(super) fn configuration(wish: &Wish, pool: &Pool, view: &ClusterView) -> Con
     let mut note = None;
     let no_such_size =
         |refusal: &Refusal| refusal.field.as_deref() == Some(settings::MIN_SIZE.field);
-    if view.map().stretch_mode.enabled {
+    if stretch::is_on(view) {
         // There the monitors set size, min_size and rule, so they are neither fought nor a difference.
-        note = placement::stretched(wish);
+        note = stretch::note(wish, pool, view);
     } else {
         if refusals.iter().any(no_such_size) {
             // Nothing is sent for sizes that the pool cannot have.
@@ -182,6 +183,10 @@ pub(super) fn unsafe_wishes(
     identity: Option<&PoolIdentity>,
     view: &ClusterView,
 ) -> Vec<Refusal> {
+    if stretch::is_on(view) {
+        // They come to nothing.
+        return Vec::new();
+    }
     let holds = |setting: &Setting, number: i64| {
         pool.is_some_and(|pool| setting.holds(pool, &Value::Integer(number)))
     };
@@ -240,6 +245,9 @@ pub(super) fn unsafe_wishes(
 
 /// The tokens that let a pool be made as it is wished: the monitors choose some of it by themselves.
 pub(super) fn confirmed_wishes(wish: &Wish, view: &ClusterView) -> Vec<String> {
+    if stretch::is_on(view) {
+        return Vec::new();
+    }
     let size = wish.asked_integer(&settings::SIZE) == Some(1);
     let min_size = wish.asked_integer(&settings::MIN_SIZE);
     let safe = safe_min_size(wish, None, view);

@@ -4,23 +4,25 @@
 //! it is, which is a private name here. So the first pool of its kind takes a round for the profile and one for the
 //! rule; the second finds both.
 
+use super::placement::Target;
+use super::places::{self, Copies};
 use super::release;
+use super::stretch;
 use crate::api::conditions::Reason;
 use crate::ceph::command::MonCommand;
-use crate::ceph::crush_map::{CrushMap, Rule};
+use crate::ceph::crush_map::Rule;
 use crate::ceph::osd_map::{Pool, PoolKind};
-use crate::ceph::settings;
+use crate::ceph::settings::{self, CRUSH_RULE};
 use crate::ceph::view::ClusterView;
 use crate::request::coding::{self, Chunks, Coding, Keys, Place, Placement, Profile};
 use crate::request::factory::Next;
+use crate::request::placement::not_there;
 use crate::request::refusal::Refusal;
 use crate::request::round::{Round, Step};
 use crate::request::wish::Wish;
 
 /// What plans and requests call the profile and the rule.
 pub(super) const CODING_FIELD: &str = "erasureCoded";
-/// Buckets lie in each other no deeper than this.
-const DEEPEST: usize = 32;
 
 /// What a new pool is created with.
 #[derive(Debug, Default)]
@@ -29,6 +31,25 @@ pub(super) struct Made {
     pub(super) profile: Option<String>,
     /// The rule.
     pub(super) rule: Option<String>,
+    /// What speaks against it, where it is not known whether the chunks can be placed.
+    pub(super) doubt: Option<String>,
+}
+
+/// The profile that chunks are made by.
+struct Source {
+    name: String,
+    keys: Keys,
+    /// It has to be made first.
+    missing: bool,
+}
+
+/// A rule for chunks.
+struct Chosen {
+    name: String,
+    /// What is in it; no steps where that is not known before it is made.
+    rule: Rule,
+    /// It has to be made first.
+    missing: bool,
 }
 
 /// What a new pool is created with, or what has to be done or said before.
@@ -39,8 +60,8 @@ pub(super) fn prepared(wish: &Wish, view: &ClusterView) -> Result<Made, Box<Next
     let refused = |refusal| Box::new(Next::refused(refusal));
     let refusals = release::too_early(wish, view)
         .into_iter()
+        .chain(stretch::no_chunks(view))
         .chain(out_of_range(wish, coding.chunks(view.map())))
-        .chain(no_such_rule(coding, view))
         .collect::<Vec<_>>();
     if !refusals.is_empty() {
         return Err(Box::new(Next {
@@ -48,55 +69,186 @@ pub(super) fn prepared(wish: &Wish, view: &ClusterView) -> Result<Made, Box<Next
             ..Next::default()
         }));
     }
-    let profiles = &view.map().erasure_code_profiles;
-    let (profile, keys) = match &coding.profile {
-        Profile::Existing(name) => {
-            let keys = profiles
-                .get(name)
-                .ok_or_else(|| refused(no_profile(name)))?;
-            (name.clone(), keys)
+    let source = source(coding, view).map_err(refused)?;
+    let chosen = chosen(coding, &source, view).map_err(refused)?;
+    let doubt = match Chunks::of(&source.keys) {
+        Some(chunks) => {
+            let copies = Copies::new_pool(PoolKind::Erasure, chunks.data + chunks.coding);
+            places::place(view, &chosen.rule, copies, CRUSH_RULE.field).map_err(refused)?
         }
-        Profile::Made { .. } => {
-            let asked = coding.keys(view.map().require_osd_release);
-            let asked = asked.unwrap_or_default();
-            let name = coding::profile_name(&asked);
-            let present = profiles.get(&name);
-            let Some(present) = present else {
-                if !matches!(coding.placement, Placement::Rule(_)) {
-                    possible(&coding::place_of_profile(&asked), &asked, view).map_err(refused)?;
-                }
-                return Err(Box::new(profile_round(name, &asked)));
-            };
-            let differing = coding::differing(&asked, present);
-            if !differing.is_empty() {
-                return Err(refused(changed(&name, &differing)));
-            }
-            (name, present)
-        }
+        None => None,
     };
-    let rule = rule(coding, &profile, keys, view)?;
+    if let Some(step) = make(&source, &chosen, CODING_FIELD) {
+        return Err(Box::new(Next {
+            round: Round { steps: vec![step] },
+            ..Next::default()
+        }));
+    }
     Ok(Made {
-        profile: Some(profile),
-        rule: Some(rule),
+        profile: Some(source.name),
+        rule: Some(chosen.name),
+        doubt,
     })
 }
 
-/// What is wrong with a rule that the manifest names.
-fn no_such_rule(coding: &Coding, view: &ClusterView) -> Option<Refusal> {
-    let Placement::Rule(name) = &coding.placement else {
-        return None;
+/// The rule that the manifest asks for; none where it names none, or what it says holds.
+pub(super) fn target(
+    coding: &Coding,
+    pool: &Pool,
+    view: &ClusterView,
+) -> Result<Option<Target>, Refusal> {
+    let asked = match &coding.placement {
+        Placement::Unsaid => return Ok(None),
+        Placement::Rule(_) => None,
+        Placement::Under(place) if lies_so(place, pool, view) => return Ok(None),
+        Placement::Under(place) => Some(place),
     };
-    let problem = match rule_of_name(name, view) {
-        None => format!(
-            "there is no CRUSH rule {name} in the cluster; make it with `ceph osd crush rule create-erasure {name} \
-             PROFILE`, or name a failureDomain instead"
-        ),
-        Some(rule) if !is_for_chunks(rule) => format!(
-            "the CRUSH rule {name} is not one for erasure-coded pools; name another one, or a failureDomain instead"
-        ),
-        Some(_) => return None,
+    // Of a pool with other chunks that is said, and nothing else is done.
+    if !coded_otherwise(coding, pool, view).is_empty() {
+        return Ok(None);
+    }
+    let source = source(coding, view)?;
+    let chosen = chosen(coding, &source, view)?;
+    // A profile is needed to make a rule of it only.
+    let make = chosen
+        .missing
+        .then(|| make(&source, &chosen, CRUSH_RULE.field));
+    let make = make.flatten();
+    Ok(Some(Target {
+        title: match asked {
+            Some(place) => format!("{} ({place})", chosen.name),
+            None => chosen.name.clone(),
+        },
+        name: chosen.name,
+        rule: chosen.rule,
+        make,
+    }))
+}
+
+/// Whether the chunks of a pool lie as is asked for.
+fn lies_so(asked: &Place, pool: &Pool, view: &ClusterView) -> bool {
+    if view.crush().buckets.is_empty() {
+        // A map from a file, without the tree: nobody can tell.
+        return true;
+    }
+    let Some(rule) = view.crush().rules.get(&pool.crush_rule) else {
+        return false;
     };
-    Some(invalid("crush.rule", problem))
+    match coding::place_of_rule(rule, view.crush()) {
+        Some(place) => place == *asked,
+        // Of more steps than that, as some plugins make them: its name says what it was made from.
+        None => profile_of(pool, view).is_some_and(|keys| {
+            coding::rule_name(&pool.erasure_code_profile, keys) == rule.name
+                && coding::place_of_profile(keys) == *asked
+        }),
+    }
+}
+
+/// The profile that the manifest names, or the one that is made for what it says.
+fn source(coding: &Coding, view: &ClusterView) -> Result<Source, Refusal> {
+    let profiles = &view.map().erasure_code_profiles;
+    if let Profile::Existing(name) = &coding.profile {
+        return Ok(Source {
+            name: name.clone(),
+            keys: profiles.get(name).ok_or_else(|| no_profile(name))?.clone(),
+            missing: false,
+        });
+    }
+    let asked = coding.keys(view.map().require_osd_release);
+    let asked = asked.unwrap_or_default();
+    let name = coding::profile_name(&asked);
+    let Some(present) = profiles.get(&name) else {
+        return Ok(Source {
+            name,
+            keys: asked,
+            missing: true,
+        });
+    };
+    let differing = coding::differing(&asked, present);
+    if !differing.is_empty() {
+        return Err(changed(&name, &differing));
+    }
+    Ok(Source {
+        name,
+        keys: present.clone(),
+        missing: false,
+    })
+}
+
+/// The rule that the manifest names, or the one that is made from the profile.
+fn chosen(coding: &Coding, source: &Source, view: &ClusterView) -> Result<Chosen, Refusal> {
+    let place = coding::place_of_profile(&source.keys);
+    match &coding.placement {
+        Placement::Rule(name) => {
+            return Ok(Chosen {
+                name: name.clone(),
+                rule: named_rule(name, view)?.clone(),
+                missing: false,
+            });
+        }
+        Placement::Under(asked) if *asked != place => {
+            return Err(invalid(
+                "crush",
+                format!(
+                    "the profile {} says {place}, and {asked} is asked for; the rule is made from the profile, so say the \
+                     same or nothing in crush, or name a rule",
+                    source.name
+                ),
+            ));
+        }
+        Placement::Under(_) | Placement::Unsaid => {}
+    }
+    let name = coding::rule_name(&source.name, &source.keys);
+    let Some(rule) = rule_of_name(&name, view) else {
+        return Ok(Chosen {
+            rule: foreseen(&name, &place, &source.keys, view)?,
+            name,
+            missing: true,
+        });
+    };
+    let found = coding::place_of_rule(rule, view.crush());
+    if is_for_chunks(rule) && found.as_ref().is_none_or(|found| *found == place) {
+        return Ok(Chosen {
+            name,
+            rule: rule.clone(),
+            missing: false,
+        });
+    }
+    let found = match found {
+        _ if !is_for_chunks(rule) => "something for replicated pools".to_owned(),
+        Some(found) => found.to_string(),
+        None => "something else".to_owned(),
+    };
+    Err(invalid(
+        CODING_FIELD,
+        format!(
+            "the CRUSH rule {name} should say {place} and says {found}: somebody changed it, and it is not overwritten; \
+             rename it with `ceph osd crush rule rename {name} NAME`"
+        ),
+    ))
+}
+
+/// The rule that the manifest names.
+fn named_rule<'view>(name: &str, view: &'view ClusterView) -> Result<&'view Rule, Refusal> {
+    let Some(rule) = rule_of_name(name, view) else {
+        return Err(invalid(
+            "crush.rule",
+            format!(
+                "there is no CRUSH rule {name} in the cluster; make it with `ceph osd crush rule create-erasure {name} \
+                 PROFILE`, or name a failureDomain instead"
+            ),
+        ));
+    };
+    if is_for_chunks(rule) {
+        Ok(rule)
+    } else {
+        Err(invalid(
+            "crush.rule",
+            format!(
+                "the CRUSH rule {name} is not one for erasure-coded pools; name another one, or a failureDomain instead"
+            ),
+        ))
+    }
 }
 
 pub(super) fn rule_of_name<'view>(name: &str, view: &'view ClusterView) -> Option<&'view Rule> {
@@ -104,171 +256,57 @@ pub(super) fn rule_of_name<'view>(name: &str, view: &'view ClusterView) -> Optio
     rules.find(|rule| rule.name == name)
 }
 
-/// The rule of a new pool.
-fn rule(
-    coding: &Coding,
-    profile: &str,
-    keys: &Keys,
-    view: &ClusterView,
-) -> Result<String, Box<Next>> {
-    let refused = |refusal| Box::new(Next::refused(refusal));
-    let place = coding::place_of_profile(keys);
-    match &coding.placement {
-        Placement::Rule(name) => return Ok(name.clone()),
-        Placement::Under(asked) if *asked != place => {
-            return Err(refused(invalid(
-                "crush",
-                format!(
-                    "the profile {profile} says {place}, and {asked} is asked for; the rule is made from the profile, so \
-                     say the same or nothing in crush, or name a rule"
-                ),
-            )));
-        }
-        Placement::Under(_) | Placement::Unsaid => {}
+/// What will be in a rule that is made from a profile, as far as that is known.
+fn foreseen(name: &str, place: &Place, keys: &Keys, view: &ClusterView) -> Result<Rule, Refusal> {
+    let several = keys.get("crush-osds-per-failure-domain");
+    let several = several.is_some_and(|number| !matches!(number.as_str(), "" | "0" | "1"));
+    let own = keys.get("plugin").is_some_and(|plugin| plugin == "lrc");
+    if several || own || view.crush().buckets.is_empty() {
+        return Ok(Rule {
+            kind: Rule::ERASURE,
+            ..Rule::named(name)
+        });
     }
-    let name = coding::rule_name(profile, keys);
-    if let Some(rule) = rule_of_name(&name, view) {
-        let found = coding::place_of_rule(rule, view.crush());
-        if is_for_chunks(rule) && found.as_ref().is_none_or(|found| *found == place) {
-            return Ok(name);
-        }
-        let found = match found {
-            _ if !is_for_chunks(rule) => "something for replicated pools".to_owned(),
-            Some(found) => found.to_string(),
-            None => "something else".to_owned(),
-        };
-        return Err(refused(invalid(
-            CODING_FIELD,
-            format!(
-                "the CRUSH rule {name} should say {place} and says {found}: somebody changed it, and it is not \
-                 overwritten; rename it with `ceph osd crush rule rename {name} NAME`"
-            ),
-        )));
-    }
-    possible(&place, keys, view).map_err(refused)?;
-    Err(Box::new(one_step(Step {
-        command: MonCommand::RuleCreateErasure {
-            rule: name.clone(),
-            profile: profile.to_owned(),
-        },
-        field: CODING_FIELD.to_owned(),
-        desired: format!("rule {name}"),
-        observed: "absent".to_owned(),
-        reason: format!("pools of profile {profile} share this rule: {place}"),
-        last: false,
-        token: None,
-    })))
-}
-
-fn profile_round(name: String, keys: &Keys) -> Next {
-    one_step(Step {
-        desired: format!("profile {name}"),
-        command: MonCommand::ProfileSet {
-            profile: name,
-            values: coding::values(keys),
-        },
-        field: CODING_FIELD.to_owned(),
-        observed: "absent".to_owned(),
-        reason: "pools that ask for the same share this profile; its name says what is in it"
-            .to_owned(),
-        last: false,
-        token: None,
-    })
-}
-
-fn one_step(step: Step) -> Next {
-    Next {
-        round: Round { steps: vec![step] },
-        ..Next::default()
-    }
-}
-
-/// Why chunks cannot be placed so. Ceph would say some of it only when the rule is made, and some never.
-fn possible(place: &Place, keys: &Keys, view: &ClusterView) -> Result<(), Refusal> {
-    let crush = view.crush();
-    if crush.buckets.is_empty() {
-        // A map from a file, without the tree.
-        return Ok(());
-    }
-    let problem = |field, what: String| Err(invalid(field, what));
-    let root = crush
-        .buckets
-        .iter()
-        .find(|(_, bucket)| bucket.name == place.root);
-    let Some((root, _)) = root else {
-        return problem(
-            "crush.root",
-            format!(
-                "there is no bucket {} in the CRUSH map; name one that is there",
-                place.root
-            ),
-        );
-    };
-    let domain = &place.failure_domain;
-    let kind = crush.types.iter().find(|(_, name)| *name == domain);
-    let Some((kind, _)) = kind else {
-        return problem(
-            "crush.failureDomain",
-            format!("there is no bucket type {domain} in the CRUSH map; name one that is there"),
-        );
-    };
     let class = place.device_class.as_deref();
-    if let Some(class) = class
-        && !has_class(crush, class)
-    {
-        return problem(
-            "crush.deviceClass",
-            format!("no OSD is of the device class {class}; name one that is there"),
-        );
-    }
-    let found = below(crush, *root, *kind, class, DEEPEST).1;
-    let Some(chunks) = Chunks::of(keys) else {
-        return Ok(());
-    };
-    let needed = chunks.data + chunks.coding;
-    if i64::try_from(found).is_ok_and(|found| found < needed) {
-        return problem(
-            "crush.failureDomain",
-            format!(
-                "{needed} chunks need {needed} buckets of type {domain}, and under {} there are {found} that OSDs are \
-                 in; ask for fewer chunks or for a smaller failureDomain, or add OSDs",
-                place.root
-            ),
-        );
-    }
-    Ok(())
+    let crush = view.crush();
+    let rule = crush.erasure_rule(name, &place.root, &place.failure_domain, class);
+    rule.map_err(|missing| not_there(missing, &place.failure_domain, &place.root, class, crush))
 }
 
-fn has_class(crush: &CrushMap, class: &str) -> bool {
-    let mut devices = crush.devices.values();
-    devices.any(|device| device.class.as_deref() == Some(class))
-}
-
-/// Whether there is a device of the class at or under an item, and how many items of the type that have one.
-fn below(
-    crush: &CrushMap,
-    item: i32,
-    kind: i32,
-    class: Option<&str>,
-    depth: usize,
-) -> (bool, usize) {
-    let (some, under) = match crush.buckets.get(&item) {
-        Some(bucket) if depth > 0 => {
-            let items = bucket.items.iter();
-            let each = items.map(|item| below(crush, item.id, kind, class, depth - 1));
-            each.fold((false, 0), |sum, one| (sum.0 || one.0, sum.1 + one.1))
-        }
-        Some(_) => (false, 0),
-        None => {
-            let device = crush.devices.get(&item);
-            let fits = class.is_none_or(|class| {
-                device.is_some_and(|device| device.class.as_deref() == Some(class))
-            });
-            (fits, 0)
-        }
+/// What has to be made next: a rule is made from a profile that is committed.
+fn make(source: &Source, chosen: &Chosen, field: &str) -> Option<Step> {
+    let step = |command, desired: String, reason: String| Step {
+        command,
+        field: field.to_owned(),
+        desired,
+        observed: "absent".to_owned(),
+        reason,
+        last: false,
+        token: None,
     };
-    let own = crush.buckets.get(&item).map_or(0, |bucket| bucket.kind);
-    (some, under + usize::from(some && own == kind))
+    let profile = &source.name;
+    if source.missing {
+        let command = MonCommand::ProfileSet {
+            profile: profile.clone(),
+            values: coding::values(&source.keys),
+        };
+        let reason = "pools that ask for the same share this profile; its name says what is in it";
+        return Some(step(
+            command,
+            format!("profile {profile}"),
+            reason.to_owned(),
+        ));
+    }
+    let rule = &chosen.name;
+    let place = coding::place_of_profile(&source.keys);
+    chosen.missing.then(|| {
+        let command = MonCommand::RuleCreateErasure {
+            rule: rule.clone(),
+            profile: profile.clone(),
+        };
+        let reason = format!("pools of profile {profile} share this rule: {place}");
+        step(command, format!("rule {rule}"), reason)
+    })
 }
 
 /// Rules for erasure-coded pools, also those with several OSDs a failure domain, and those of which only the name is
@@ -330,7 +368,6 @@ pub(super) fn differences(wish: &Wish, pool: &Pool, view: &ClusterView) -> Vec<R
         return Vec::new();
     };
     let mut refusals = coded_otherwise(coding, pool, view);
-    refusals.extend(placed_otherwise(coding, pool, view));
     refusals.extend(out_of_range(wish, chunks(wish, Some(pool), view)));
     refusals
 }
@@ -414,36 +451,6 @@ fn field_of(key: &str) -> &'static str {
         "stripe_unit" => "erasureCoded.stripeUnit",
         _ => "erasureCoded.profile",
     }
-}
-
-fn placed_otherwise(coding: &Coding, pool: &Pool, view: &ClusterView) -> Option<Refusal> {
-    let present = view.rule_name(pool);
-    let (field, asked, says) = match &coding.placement {
-        Placement::Unsaid => return None,
-        Placement::Rule(asked) if *asked == present => return None,
-        Placement::Rule(asked) => ("crush.rule", asked.clone(), String::new()),
-        Placement::Under(asked) => {
-            let rule = view.crush().rules.get(&pool.crush_rule);
-            let place = rule.and_then(|rule| coding::place_of_rule(rule, view.crush()));
-            if place.as_ref() == Some(asked) {
-                return None;
-            }
-            let says = place.map_or_else(|| "something else".to_owned(), |place| place.to_string());
-            ("crush", asked.to_string(), format!(", which says {says}"))
-        }
-    };
-    Some(Refusal::new(
-        Reason::Unsupported,
-        Some(field),
-        format!(
-            "{asked} is asked for, and pool {} has the rule {present}{says}; Poolwright {} does not give an erasure-coded \
-             pool another rule, which would move its data: do it by hand with `ceph osd pool set {} crush_rule RULE`, or \
-             say in the manifest what is",
-            pool.name,
-            env!("CARGO_PKG_VERSION"),
-            pool.name
-        ),
-    ))
 }
 
 fn no_profile(name: &str) -> Refusal {

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::erasure::{CODING_FIELD, is_for_chunks, rule_of_name};
+use super::erasure::{is_for_chunks, rule_of_name};
 use crate::ceph::command::MonCommand;
 use crate::ceph::osd_map::Pool;
 use crate::ceph::view::ClusterView;
 use crate::request::coding::{self, Keys, MADE, Place, Placement, Profile};
+use crate::request::placement::{parse_rule_field, rule_field};
 use crate::request::round::{Round, Step};
 use crate::request::wish::Wish;
 
@@ -22,28 +23,41 @@ pub struct Leftover {
 impl Leftover {
     /// What this pool has.
     pub fn of(pool: &Pool, view: &ClusterView) -> Self {
-        let profiles = &view.map().erasure_code_profiles;
         let rule = view.crush().rule_name(pool.crush_rule);
+        let profile = Some(pool.erasure_code_profile.as_str());
+        Self::named(profile.into_iter().chain(rule), view)
+    }
+
+    /// Profiles and rules of these names, as far as they were made here. A profile and the rule made from it have one
+    /// name, also where the pool has another profile.
+    fn named<'a>(names: impl Iterator<Item = &'a str>, view: &ClusterView) -> Self {
+        let names: Vec<&str> = names.filter(|name| name.starts_with(MADE)).collect();
         let place = |rule: &str| {
-            let mut sources = profiles.iter();
+            let mut sources = view.map().erasure_code_profiles.iter();
             sources
                 .find(|(profile, keys)| coding::rule_name(profile, keys) == rule)
                 .map(|(_, keys)| coding::place_of_profile(keys))
         };
-        let rule = rule.filter(|rule| rule.starts_with(MADE));
+        let rules = names
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), place(name)?)));
         Self {
-            profiles: made(&pool.erasure_code_profile),
-            rules: rule
-                .and_then(|rule| Some((rule.to_owned(), place(rule)?)))
-                .into_iter()
-                .collect(),
+            rules: rules.collect(),
+            profiles: names.iter().map(|name| (*name).to_owned()).collect(),
         }
+    }
+
+    /// What this object had made for its pool, as is recorded.
+    fn recorded(wish: &Wish, view: &ClusterView) -> Self {
+        let fields = wish.record.applied.iter();
+        Self::named(fields.filter_map(|field| parse_rule_field(field)), view)
     }
 
     /// What is made for a pool that is wished so: also an earlier process may have made it.
     pub fn wished(wish: &Wish, view: &ClusterView) -> Self {
+        let recorded = Self::recorded(wish, view);
         let Some(coding) = &wish.coding else {
-            return Self::default();
+            return recorded;
         };
         let map = view.map();
         let rule = |profile: &str, keys: &Keys| match coding.placement {
@@ -53,7 +67,7 @@ impl Leftover {
                 coding::place_of_profile(keys),
             )]),
         };
-        match &coding.profile {
+        recorded.and(match &coding.profile {
             Profile::Existing(name) => Self {
                 profiles: made(name),
                 rules: map
@@ -70,7 +84,7 @@ impl Leftover {
                     profiles: made(&name),
                 }
             }
-        }
+        })
     }
 
     /// Both.
@@ -103,8 +117,10 @@ pub fn leftover_round(left: &Leftover, view: &ClusterView) -> Round {
     });
     let profiles = left.profiles.iter().filter(|name| {
         let keys = map.erasure_code_profiles.get(*name);
+        // It says what is in the rule that is called as it is.
+        let number = view.crush().rule_named(name);
         keys.is_some_and(|keys| coding::says_its_name(name, keys))
-            && !used(&|pool| pool.erasure_code_profile == **name)
+            && !used(&|pool| pool.erasure_code_profile == **name || Some(pool.crush_rule) == number)
     });
     let rules = rules.map(|(rule, _)| {
         let command = MonCommand::RuleRemove { rule: rule.clone() };
@@ -121,13 +137,21 @@ pub fn leftover_round(left: &Leftover, view: &ClusterView) -> Round {
     }
 }
 
+/// What was made for this object, and what no pool has any more: its pool lies elsewhere by now.
+pub(super) fn let_go(wish: &Wish, view: &ClusterView) -> Vec<Step> {
+    if wish.coding.is_none() {
+        return Vec::new();
+    }
+    leftover_round(&Leftover::recorded(wish, view), view).steps
+}
+
 fn step(command: MonCommand, name: &str) -> Step {
     Step {
         command,
-        field: CODING_FIELD.to_owned(),
+        field: rule_field(name),
         desired: "absent".to_owned(),
         observed: name.to_owned(),
-        reason: "made for pools of which none is left".to_owned(),
+        reason: "made for pools of which none has it any more".to_owned(),
         last: false,
         token: None,
     }

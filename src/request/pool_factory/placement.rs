@@ -1,5 +1,8 @@
 //! The CRUSH rule of a pool: which it shall have, whether it can place the copies, and when data may move.
 
+use super::erasure;
+use super::places::{Copies, place};
+use super::stretch;
 use crate::api::conditions::Reason;
 use crate::ceph::command::MonCommand;
 use crate::ceph::crush_map::Rule;
@@ -7,7 +10,6 @@ use crate::ceph::osd_map::{Pool, PoolKind};
 use crate::ceph::settings::{self, CRUSH_RULE, Setting, Value};
 use crate::ceph::types::PoolIdentity;
 use crate::ceph::view::ClusterView;
-use crate::request::placement::capacity::{Shortage, Verdict, judge};
 use crate::request::placement::{MadeRule, Placement, parse_rule_field};
 use crate::request::refusal::Refusal;
 use crate::request::round::Step;
@@ -26,6 +28,19 @@ pub(super) struct Placed {
     pub(super) doubt: Option<String>,
 }
 
+/// The rule that a pool that is there shall have.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// Its name.
+    pub(super) name: String,
+    /// The name, and what is in it where that is made here.
+    pub(super) title: String,
+    /// What is in it, whether it is there yet or not.
+    pub(super) rule: Rule,
+    /// What has to be made before a pool can have it.
+    pub(super) make: Option<Step>,
+}
+
 /// What is to be done about the rule of a pool that is there.
 #[derive(Debug, Default)]
 pub(super) struct Change {
@@ -41,14 +56,15 @@ pub(super) fn for_creation(wish: &Wish, view: &ClusterView) -> Result<Placed, Re
         // That is looked at with the profile.
         return Ok(Placed::default());
     }
-    let size = wish.asked_integer(&settings::SIZE);
+    let size = stretch::size(view).or(wish.asked_integer(&settings::SIZE));
     let Some(placement) = &wish.placement else {
         return by_default(size, view);
     };
     let wanted = placement.find(view.crush())?;
     fits(&wanted.rule, PoolKind::Replicated)?;
     // The default of a cluster is not in its maps; one copy there is always.
-    let doubt = place(view, &wanted.rule, size.unwrap_or(1), CRUSH_RULE.field)?;
+    let copies = Copies::new_pool(PoolKind::Replicated, size.unwrap_or(1));
+    let doubt = place(view, &wanted.rule, copies, CRUSH_RULE.field)?;
     Ok(Placed {
         make: wanted.missing.map(|made| make(&made, "none")),
         doubt,
@@ -61,7 +77,8 @@ fn by_default(size: Option<i64>, view: &ClusterView) -> Result<Placed, Refusal> 
     let rules = view.crush().rules.values();
     let mut first = None;
     for rule in rules.filter(|rule| fits(rule, PoolKind::Replicated).is_ok()) {
-        match place(view, rule, size.unwrap_or(1), settings::SIZE.field) {
+        let copies = Copies::new_pool(PoolKind::Replicated, size.unwrap_or(1));
+        match place(view, rule, copies, settings::SIZE.field) {
             Ok(_) => return Ok(Placed::default()),
             Err(refusal) => first = first.or(Some(refusal)),
         }
@@ -83,7 +100,7 @@ pub(super) fn too_large(
         return None;
     }
     let rule = view.crush().rules.get(&pool.crush_rule)?;
-    place(view, rule, *size, settings::SIZE.field).err()
+    place(view, rule, Copies::of(pool, *size), settings::SIZE.field).err()
 }
 
 /// What the rule of a pool still needs.
@@ -96,10 +113,7 @@ pub(super) fn change(
     view: &ClusterView,
     identity: Option<&PoolIdentity>,
 ) -> Change {
-    let Some(placement) = &wish.placement else {
-        return Change::default();
-    };
-    match planned(wish, placement, pool, view, identity) {
+    match planned(wish, pool, view, identity) {
         Ok(step) => Change {
             step,
             refusal: None,
@@ -111,28 +125,51 @@ pub(super) fn change(
     }
 }
 
+/// The rule that the manifest asks for; none where it names none, or what it says holds.
+fn target(wish: &Wish, pool: &Pool, view: &ClusterView) -> Result<Option<Target>, Refusal> {
+    if let Some(coding) = &wish.coding {
+        return erasure::target(coding, pool, view);
+    }
+    let Some(placement) = &wish.placement else {
+        return Ok(None);
+    };
+    let wanted = placement.find(view.crush())?;
+    let name = placement.name();
+    let observed = view.rule_name(pool);
+    Ok(Some(Target {
+        title: match placement {
+            Placement::Existing(_) => name.clone(),
+            Placement::Made(made) => format!("{name} ({made})"),
+        },
+        name,
+        rule: wanted.rule,
+        make: wanted.missing.map(|made| make(&made, &observed)),
+    }))
+}
+
 fn planned(
     wish: &Wish,
-    placement: &Placement,
     pool: &Pool,
     view: &ClusterView,
     identity: Option<&PoolIdentity>,
 ) -> Result<Option<Step>, Refusal> {
+    let Some(target) = target(wish, pool, view)? else {
+        return Ok(None);
+    };
     let present = view.crush().rules.get(&pool.crush_rule);
-    let wanted = placement.find(view.crush())?;
-    if present.is_some_and(|present| present.says_the_same(&wanted.rule)) {
+    if present.is_some_and(|present| present.says_the_same(&target.rule)) {
         return Ok(None);
     }
-    fits(&wanted.rule, pool.kind)?;
+    fits(&target.rule, pool.kind)?;
     let size = wish.asked_integer(&settings::SIZE).unwrap_or(pool.size);
-    let doubt = place(view, &wanted.rule, size, CRUSH_RULE.field)?;
+    let doubt = place(view, &target.rule, Copies::of(pool, size), CRUSH_RULE.field)?;
     let observed = view.rule_name(pool);
     let mut token = None;
     // Until it is published nothing can be in it.
     if !wish.record.unpublished {
         token = Some(allowed(
             wish,
-            placement,
+            &target,
             pool,
             &observed,
             identity,
@@ -141,14 +178,13 @@ fn planned(
         full(view)?;
         alone(pool, view)?;
     }
-    if let Some(made) = &wanted.missing {
-        return Ok(Some(make(made, &observed)));
+    if target.make.is_some() {
+        return Ok(target.make);
     }
-    let name = placement.name();
     Ok(Some(Step {
-        command: CRUSH_RULE.set(&pool.name, &Value::Word(name.clone())),
+        command: CRUSH_RULE.set(&pool.name, &Value::Word(target.name.clone())),
         field: CRUSH_RULE.field.to_owned(),
-        desired: name,
+        desired: target.name,
         observed,
         reason: match token {
             Some(_) => "a person has confirmed that the data moves".to_owned(),
@@ -162,25 +198,21 @@ fn planned(
 /// A person's word for moving the data.
 fn allowed(
     wish: &Wish,
-    placement: &Placement,
+    target: &Target,
     pool: &Pool,
     observed: &str,
     identity: Option<&PoolIdentity>,
     doubt: Option<&str>,
 ) -> Result<String, Refusal> {
-    let name = placement.name();
-    let what = match placement {
-        Placement::Existing(_) => name.clone(),
-        Placement::Made(made) => format!("{name} ({made})"),
-    };
-    match wish.answer(&Danger::new("crush", &name), identity) {
+    match wish.answer(&Danger::new("crush", &target.name), identity) {
         Answer::Confirmed(token) => Ok(token),
         Answer::Needed(asked) => {
             let doubt = doubt.map_or_else(String::new, |doubt| format!(" {doubt}."));
             let message = format!(
-                "pool {} has the CRUSH rule {observed}; with {what} its data would move to other OSDs, so the rule is \
+                "pool {} has the CRUSH rule {observed}; with {} its data would move to other OSDs, so the rule is \
                  not changed.{doubt} Go back to the present rule, or {}",
                 pool.name,
+                target.title,
                 wish.how_to_confirm(&asked)
             );
             Err(Refusal::new(Reason::Unsafe, Some(CRUSH_RULE.field), message).asking(asked))
@@ -243,7 +275,8 @@ fn alone(pool: &Pool, view: &ClusterView) -> Result<(), Refusal> {
 /// Whether the rule of a pool can place its copies, as far as is known.
 fn arrives(pool: &Pool, view: &ClusterView) -> bool {
     let rule = view.crush().rules.get(&pool.crush_rule);
-    rule.is_none_or(|rule| place(view, rule, pool.size, CRUSH_RULE.field).is_ok())
+    let copies = Copies::of(pool, pool.size);
+    rule.is_none_or(|rule| place(view, rule, copies, CRUSH_RULE.field).is_ok())
 }
 
 /// Rules that were made for this object, which no pool has any more. Nobody else's: a rule of which only the name is
@@ -273,26 +306,8 @@ pub(super) fn let_go(wish: &Wish, view: &ClusterView) -> Vec<Step> {
         .collect()
 }
 
-/// What is said in stretch mode of fields that the monitors set there.
-pub(super) fn stretched(wish: &Wish) -> Option<String> {
-    let asked = [&settings::SIZE, &settings::MIN_SIZE];
-    let mut fields: Vec<&str> = asked
-        .into_iter()
-        .filter(|setting| wish.asked(setting).is_some())
-        .map(|setting| setting.field)
-        .collect();
-    fields.extend(wish.placement.iter().map(|_| CRUSH_RULE.field));
-    (!fields.is_empty()).then(|| {
-        format!(
-            "the cluster is in stretch mode, where the monitors set size, min_size and rule: {} of the manifest counts \
-             for nothing there",
-            fields.join(", ")
-        )
-    })
-}
-
 /// Whether pools of this kind can have the rule.
-fn fits(rule: &Rule, kind: PoolKind) -> Result<(), Refusal> {
+pub(super) fn fits(rule: &Rule, kind: PoolKind) -> Result<(), Refusal> {
     // One of which only the name is known has no kind.
     let (kinds, pools): (&[u8], _) = match kind {
         PoolKind::Replicated => (&[0, 1, 4], "replicated"),
@@ -309,67 +324,6 @@ fn fits(rule: &Rule, kind: PoolKind) -> Result<(), Refusal> {
             rule.name
         ),
     ))
-}
-
-/// Refuses what a rule cannot place. What cannot be judged passes, with what speaks against it.
-fn place(
-    view: &ClusterView,
-    rule: &Rule,
-    copies: i64,
-    field: &str,
-) -> Result<Option<String>, Refusal> {
-    let Ok(copies) = usize::try_from(copies) else {
-        return Ok(None);
-    };
-    match judge(view.crush(), &view.map().osds, rule, copies) {
-        Verdict::Enough => Ok(None),
-        Verdict::Doubtful(why) => Ok(Some(format!(
-            "Whether {copies} copies can be placed is not known: {why}"
-        ))),
-        Verdict::Short(shortage) => Err(Refusal::new(
-            Reason::CannotPlace,
-            Some(field),
-            format!(
-                "the CRUSH rule {} can place {} of {copies} copies: {}; {}",
-                rule.name,
-                shortage.places,
-                shortage.found,
-                remedy(&shortage)
-            ),
-        )),
-    }
-}
-
-/// What a person can do: who has a single host reads this first.
-fn remedy(shortage: &Shortage) -> String {
-    let Shortage {
-        places,
-        copies,
-        osds,
-        domain,
-        ..
-    } = shortage;
-    let missing = copies - places;
-    let mut ways = vec![match domain {
-        Some(domain) => format!("add {missing} of type {domain} with OSDs"),
-        None if missing == 1 => "add 1 OSD".to_owned(),
-        None => format!("add {missing} OSDs"),
-    }];
-    // One copy is no remedy.
-    if *places > 1 {
-        ways.push(format!("choose size {places}"));
-    }
-    match domain {
-        Some(domain) if osds >= copies => ways.push(format!(
-            "set crush.failureDomain to osd, so that copies may share a {domain}: there are {osds} OSDs for them, but a \
-             {domain} that fails may then take all copies with it"
-        )),
-        _ => ways.push("name another crush.failureDomain or crush.rule".to_owned()),
-    }
-    match ways.pop() {
-        Some(last) if !ways.is_empty() => format!("{}, or {last}", ways.join(", ")),
-        last => last.unwrap_or_default(),
-    }
 }
 
 /// The round before: rules are never changed, so one that is there by then says the same.

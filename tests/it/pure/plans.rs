@@ -1,5 +1,6 @@
 //! Plans: which rounds a manifest takes on which cluster, and that they always come to an end.
 
+mod chunks;
 mod crush;
 mod erasure;
 mod fields;

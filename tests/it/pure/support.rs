@@ -13,6 +13,7 @@ use poolwright::ceph::view::ClusterView;
 use poolwright::request::factory::Next;
 use poolwright::request::guard;
 use poolwright::request::ownership::Owner;
+use poolwright::request::placement::rule_field;
 use poolwright::request::preview::{MAX_ROUNDS, Plan, plan};
 use poolwright::request::refusal::Refusal;
 use poolwright::request::registry::{ObjectType, factory};
@@ -211,7 +212,21 @@ impl Bench {
             ran.rounds.push(round);
         }
         if ran.ended && ran.refusals.is_empty() && ran.rejected.is_empty() {
-            self.record.applied = read(spec, self.record.clone()).expect("a wish").fields();
+            let mut applied = read(spec, self.record.clone()).expect("a wish").fields();
+            if let Some(pool) = self.cluster.pool("foopool") {
+                // A rule that the manifest let go goes with the pool, and so does its profile.
+                let names = [
+                    self.cluster.view().rule_name(pool),
+                    pool.erasure_code_profile.clone(),
+                ];
+                let fields = names.map(|name| rule_field(&name));
+                applied.extend(
+                    fields
+                        .into_iter()
+                        .filter(|field| self.record.applied.contains(field)),
+                );
+            }
+            self.record.applied = applied;
         }
         if ran.rejected.is_empty() {
             let foreseen: Vec<Round> = foreseen.rounds().cloned().collect();

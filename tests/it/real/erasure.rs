@@ -2,6 +2,7 @@
 //! gone with both.
 
 mod ended;
+mod moved;
 
 use std::sync::Arc;
 
@@ -259,17 +260,6 @@ async fn kept() {
     assert_eq!(case.its_pool("a").await["min_size"], 2);
     assert_eq!(case.its_pool("a").await["quota_max_objects"], 8);
 
-    // Ceph takes a rule that puts two chunks on one OSD's host; a manifest that says so moves nothing here.
-    case.apply(
-        "a",
-        &low.replace("failureDomain: osd", "failureDomain: host"),
-    )
-    .await;
-    let message = case.stalled("a", "Unsupported").await;
-    assert!(
-        message.contains("failureDomain host under default is asked for"),
-        "{message}"
-    );
     let optimized = low.replace("cauchy_good", "cauchy_good, optimizations: true");
     if case.ceph(&["versions"]).await.contains(" 20.") {
         return;

@@ -2,6 +2,7 @@
 
 mod access;
 mod away;
+mod contract;
 mod ended;
 mod many;
 mod removals;

@@ -3,7 +3,7 @@
 mod commands;
 mod people;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -231,7 +231,10 @@ impl Case {
             })
             .await;
         let user = format!("entity='client.{user}");
+        // Each monitor writes every line.
+        let mut seen = BTreeSet::new();
         text.lines()
+            .filter(|line| seen.insert(*line))
             .filter(|line| line.contains(&user) && line.ends_with("dispatch"))
             .filter(|line| line.contains(text_within))
             // Those of what is not there only ask what its key may do.

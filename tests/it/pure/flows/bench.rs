@@ -254,7 +254,6 @@ impl Flow {
             command_timeout: DEADLINE,
             aim: Aim::Keep,
             locks: self.collection.locks.clone(),
-            shared: self.collection.shared.clone(),
             moves: self.collection.moves.clone(),
         }
     }

@@ -414,8 +414,38 @@ fn stretch_mode() {
         .cluster
         .edit_map(|map| map.stretch_mode.enabled = true);
     bench.cluster.edit_pool("foopool", |pool| pool.size = 4);
-    let wish = wish(&with_crush(BY_HOST), bench.record.clone());
-    let answer = next(&wish, &bench.cluster.view());
-    assert!(answer.in_sync());
-    insta::assert_snapshot!(answer.note.expect("a note"));
+    bench.cluster.edit_map(|map| {
+        map.stretch_mode.bucket = 1;
+        map.stretch_mode.bucket_count = 2;
+    });
+    let noted = |bench: &Bench, manifest: &str| {
+        let wish = wish(manifest, bench.record.clone());
+        let answer = next(&wish, &bench.cluster.view());
+        assert!(answer.in_sync(), "{answer:#?}");
+        answer.note.expect("a note")
+    };
+    let mut text = noted(&bench, &with_crush(BY_HOST));
+    // One copy is asked for in vain, so no word is asked for it. A rule that chooses sites is as it should be.
+    bench.cluster.edit_crush(|crush| {
+        let rule = crush.replicated_rule("sites", "default", "host", None);
+        crush.rules.insert(7, rule.unwrap());
+    });
+    bench
+        .cluster
+        .edit_pool("foopool", |pool| pool.crush_rule = 7);
+    let one = "{replicated: {size: 1}, minSize: 1, applications: [{name: rbd}]}";
+    write!(text, "\n{}", noted(&bench, one)).unwrap();
+    // A new pool is not made with a size, which monitors would refuse, but with its rule; and never of chunks.
+    let mut new = bench.clone();
+    new.cluster.edit_map(|map| map.pools.clear());
+    new.record = fresh();
+    let manifest = one.replace(
+        "applications",
+        "crush: {rule: replicated_rule}, applications",
+    );
+    write!(text, "\n{}", new.plan(&manifest)).unwrap();
+    let coded = "{type: ErasureCoded, replicated: null, erasureCoded: {dataChunks: 2, codingChunks: 1}, \
+                 crush: {failureDomain: osd}, applications: [{name: rbd}]}";
+    write!(text, "{}", new.plan(coded)).unwrap();
+    insta::assert_snapshot!(text);
 }

@@ -128,6 +128,19 @@ impl Ceph {
             .expect(action);
     }
 
+    /// Ends a daemon such as `osd.2`, which says good-bye. For clusters of one's own.
+    pub(crate) fn end(&self, daemon: &str) {
+        assert!(self.own, "others work with it");
+        let pid = self.read(&format!("run/{daemon}.pid"));
+        let pid = pid.trim();
+        // A process of another program may have this number by now.
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("its process");
+        let folder = self.dir.display().to_string();
+        assert!(line.contains("ceph-") && line.contains(&folder), "{line}");
+        let ended = std::process::Command::new("kill").arg(pid).status();
+        assert!(ended.expect("kill runs").success());
+    }
+
     /// A session as the administrator.
     pub(crate) async fn connect(&self) -> RadosClient {
         let options = ConnectOptions::Explicit {
