@@ -123,6 +123,20 @@ impl Server {
     }
 }
 
+/// How many changes the controller has sent.
+async fn sent(case: &Case) -> u64 {
+    let commands = case.world.commands().await;
+    let changes = (commands.iter()).filter(|(prefix, _)| {
+        prefix.starts_with("osd pool") || prefix.starts_with("osd crush rule")
+    });
+    changes.map(|(_, count)| count).sum()
+}
+
+async fn dump(case: &Case) -> Value {
+    let said = case.ceph(&["osd", "dump", "-f", "json"]).await;
+    serde_json::from_str(&said).expect("JSON")
+}
+
 /// A thousand reads a second, beside a controller that carries out three changes a second.
 async fn reads(server: &Server, case: &Case, fsid: &str, pools: &[i64], request: &str) {
     let paths = [
@@ -131,7 +145,7 @@ async fn reads(server: &Server, case: &Case, fsid: &str, pools: &[i64], request:
         format!("/request/{request}"),
         format!("/cluster/{fsid}/request?page_size=20"),
     ];
-    let before = case.sent().await.len();
+    let before = sent(case).await;
     let (kinds, changed) = tokio::join!(
         join_all(paths.iter().map(|path| server.reads(path))),
         async {
@@ -150,7 +164,7 @@ async fn reads(server: &Server, case: &Case, fsid: &str, pools: &[i64], request:
             changed
         },
     );
-    let sent = case.sent().await.len() - before;
+    let sent = sent(case).await - before;
     println!(
         "`GET` over TLS at {} a second for {} s, beside {changed} changes ({sent} commands); in ms:\n",
         4 * READS,
@@ -194,7 +208,7 @@ async fn changes(server: &Server, case: &Case, fsid: &str, pools: &[i64]) {
         json!({"quota_max_objects": 11}),
         json!({"quota_max_bytes": 22_000_000}),
     ];
-    let before = case.sent().await.len();
+    let before = sent(case).await;
     let (mut config, mut calls) = (String::new(), 0);
     for (at, (pool, body)) in pools
         .iter()
@@ -252,7 +266,7 @@ async fn changes(server: &Server, case: &Case, fsid: &str, pools: &[i64]) {
         failed += usize::from(said["state"] != "complete" || said["error"] != false);
     }
     let complete = began.elapsed();
-    let dump = case.dump().await;
+    let dump = dump(case).await;
     let wrong = pools.iter().filter(|&&id| {
         let mut all = dump["pools"].as_array().expect("pools").iter();
         let pool = all.find(|pool| pool["pool"] == id).expect("the pool");
@@ -271,7 +285,7 @@ async fn changes(server: &Server, case: &Case, fsid: &str, pools: &[i64]) {
         json!(shown) != json!([11, 22_000_000, "warn", 2, 1]) || named != ["cephfs", "rbd", "rgw"]
     });
     let wrong = wrong.count();
-    let sent = case.sent().await.len() - before;
+    let sent = sent(case).await - before;
     println!(
         "\n{calls} `PATCH` of {} pools at once, over TLS:\n",
         pools.len()
@@ -336,10 +350,10 @@ async fn main() {
             (&json!("complete"), &json!(false)),
             "{said}"
         );
-        let pool = case
-            .pool_called(&format!("bench-{at}"))
-            .await
-            .expect("the pool");
+        let dump = dump(&case).await;
+        let mut all = dump["pools"].as_array().expect("pools").iter();
+        let pool = all.find(|pool| pool["pool_name"] == format!("bench-{at}"));
+        let pool = pool.expect("the pool");
         pools.push(pool["pool"].as_i64().expect("an id"));
     }
     reads(&server, &case, &fsid, &pools, &request).await;

@@ -1,6 +1,7 @@
 //! The commands this program sends to monitors: typed, to the JSON that goes over the
 //! wire, and to the line a person would type.
 
+mod names;
 pub mod permissions;
 
 use std::fmt::Write as _;
@@ -215,62 +216,6 @@ impl MonCommand {
             | Self::RuleCreateErasure { .. }
             | Self::RuleRemove { .. } => true,
         }
-    }
-
-    /// The pool names it speaks of: none for a read, two for a rename.
-    pub fn pools(&self) -> Vec<&PoolName> {
-        match self {
-            Self::OsdStat
-            | Self::OsdGetMap { .. }
-            | Self::OsdDump
-            | Self::CrushDump
-            | Self::Version
-            | Self::QuorumStatus
-            | Self::Probe { .. }
-            | Self::ProfileSet { .. }
-            | Self::ProfileRemove { .. }
-            | Self::RuleCreateReplicated { .. }
-            | Self::RuleCreateErasure { .. }
-            | Self::RuleRemove { .. } => Vec::new(),
-            Self::PoolCreate(create) => vec![&create.pool],
-            Self::PoolSet { pool, .. }
-            | Self::PoolSetQuota { pool, .. }
-            | Self::ApplicationEnable { pool, .. }
-            | Self::ApplicationSet { pool, .. }
-            | Self::ApplicationRemove { pool, .. }
-            | Self::PoolRemove { pool } => vec![pool],
-            Self::PoolRename { from, to } => vec![from, to],
-        }
-    }
-
-    /// The CRUSH rule it speaks of.
-    pub fn rule(&self) -> Option<&str> {
-        match self {
-            Self::PoolCreate(create) => create.rule.as_deref(),
-            Self::PoolSet {
-                variable, value, ..
-            } => (variable == "crush_rule").then_some(value),
-            Self::RuleCreateReplicated { rule, .. }
-            | Self::RuleCreateErasure { rule, .. }
-            | Self::RuleRemove { rule } => Some(rule),
-            _ => None,
-        }
-    }
-
-    /// The erasure-code profile it speaks of.
-    pub fn profile(&self) -> Option<&str> {
-        match self {
-            Self::PoolCreate(create) => create.profile.as_deref(),
-            Self::ProfileSet { profile, .. }
-            | Self::RuleCreateErasure { profile, .. }
-            | Self::ProfileRemove { profile } => Some(profile),
-            _ => None,
-        }
-    }
-
-    /// Whether it removes a rule or a profile.
-    pub const fn removes_shared(&self) -> bool {
-        matches!(self, Self::RuleRemove { .. } | Self::ProfileRemove { .. })
     }
 
     /// The JSON object that goes to the monitor.

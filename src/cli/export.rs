@@ -4,11 +4,10 @@ mod manifest;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
 
-use clap::{ArgGroup, Args};
+use clap::Args;
 
-use super::source::{self, SourceError};
+use super::source::{Source, SourceError};
 use super::{FAILED, OK, Streams, complain, print};
 use crate::api::yaml;
 use crate::ceph::types::PoolName;
@@ -19,24 +18,9 @@ use crate::ceph::types::PoolName;
 /// plan of them shows no more than the marks. What cannot be declared is left out, or the pool is, and is said so on
 /// standard error. The exit code is 1 when a pool that was asked for by name is not there or was left out.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("cluster").required(true).args(["conf", "osd_map"]))]
 pub struct Arguments {
-    /// Read the cluster of this ceph.conf
-    #[arg(long, value_name = "CEPH_CONF")]
-    conf: Option<PathBuf>,
-
-    /// The Ceph user, whose keyring ceph.conf names
-    #[arg(
-        long,
-        value_name = "USER",
-        default_value = "admin",
-        conflicts_with = "osd_map"
-    )]
-    user: String,
-
-    /// Read a recorded OSD map: the output of ceph osd dump --format json
-    #[arg(long, value_name = "DUMP")]
-    osd_map: Option<PathBuf>,
+    #[command(flatten)]
+    source: Source,
 
     /// Only this pool; may be repeated
     #[arg(long, value_name = "POOL")]
@@ -67,10 +51,7 @@ pub enum ExportError {
 
 /// Prints the manifests, and says what was left out.
 pub fn execute(arguments: &Arguments, streams: &mut Streams<'_>) -> Result<u8, ExportError> {
-    let view = match (&arguments.conf, &arguments.osd_map) {
-        (Some(conf), _) => source::cluster(conf, &arguments.user)?,
-        (None, map) => source::files(map.as_deref(), None)?,
-    };
+    let view = arguments.source.view(None)?;
     let mut code = OK;
     let asked: BTreeSet<&str> = arguments.pool.iter().map(String::as_str).collect();
     for name in &asked {

@@ -7,11 +7,11 @@ pub(super) mod render;
 use std::io;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, ValueEnum};
+use clap::{Args, ValueEnum};
 
 use self::manifests::Manifests;
 use self::planned::Planned;
-use super::source::{self, SourceError};
+use super::source::{Source, SourceError};
 use super::{CHANGES, FAILED, OK, Streams, complain, print};
 use crate::api::yaml;
 
@@ -23,28 +23,13 @@ const INSTANCE: &str = "cli";
 /// Nothing is changed. All manifests are checked first, as the API server would, and every problem is printed. The exit
 /// code is 0 when every pool is in sync, 2 when there is something to do, and 1 when something is wrong or refused.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("cluster").required(true).args(["conf", "osd_map"]))]
 pub struct Arguments {
     /// A manifest, a folder of manifests (*.yaml, *.yml, *.json), or - for standard input; may be repeated
     #[arg(short, long, value_name = "FILE", required = true)]
     filename: Vec<PathBuf>,
 
-    /// Compare with the cluster of this ceph.conf
-    #[arg(long, value_name = "CEPH_CONF")]
-    conf: Option<PathBuf>,
-
-    /// The Ceph user, whose keyring ceph.conf names
-    #[arg(
-        long,
-        value_name = "USER",
-        default_value = "admin",
-        conflicts_with = "osd_map"
-    )]
-    user: String,
-
-    /// Compare with a recorded OSD map: the output of ceph osd dump --format json
-    #[arg(long, value_name = "DUMP")]
-    osd_map: Option<PathBuf>,
+    #[command(flatten)]
+    source: Source,
 
     /// The CRUSH map beside it: the output of ceph osd crush dump --format json
     #[arg(
@@ -126,10 +111,7 @@ pub fn execute(arguments: &Arguments, streams: &mut Streams<'_>) -> Result<u8, P
     if connections.len() > 1 {
         return Err(PlanError::Connections(connections));
     }
-    let view = match (&arguments.conf, &arguments.osd_map) {
-        (Some(conf), _) => source::cluster(conf, &arguments.user)?,
-        (None, map) => source::files(map.as_deref(), arguments.crush_map.as_deref())?,
-    };
+    let view = arguments.source.view(arguments.crush_map.as_deref())?;
     let plans = planned::all(&given.pools, &arguments.instance_id, &view);
     let text = match arguments.output {
         Format::Text => render::text(&plans, &view, &arguments.instance_id),

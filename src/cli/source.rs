@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::{ArgGroup, Args};
 use tokio::runtime::Builder;
 
 use crate::ceph::client::{ClientError, MonClient};
@@ -20,6 +21,39 @@ use crate::ceph::view::ClusterView;
 const READ_LIMIT: Duration = Duration::from_secs(120);
 /// How long saying good-bye may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Where the state is.
+#[derive(Debug, Args)]
+#[group(skip)]
+#[command(group = ArgGroup::new("cluster").required(true).args(["conf", "osd_map"]))]
+pub(super) struct Source {
+    /// The cluster of this ceph.conf
+    #[arg(long, value_name = "CEPH_CONF")]
+    conf: Option<PathBuf>,
+
+    /// The Ceph user, whose keyring ceph.conf names
+    #[arg(
+        long,
+        value_name = "USER",
+        default_value = "admin",
+        conflicts_with = "osd_map"
+    )]
+    user: String,
+
+    /// A recorded OSD map: the output of ceph osd dump --format json
+    #[arg(long, value_name = "DUMP")]
+    osd_map: Option<PathBuf>,
+}
+
+impl Source {
+    /// The state, with a CRUSH map beside that of a file.
+    pub(super) fn view(&self, crush_map: Option<&Path>) -> Result<ClusterView, SourceError> {
+        match (&self.conf, &self.osd_map) {
+            (Some(conf), _) => cluster(conf, &self.user),
+            (None, map) => files(map.as_deref(), crush_map),
+        }
+    }
+}
 
 /// Why there is no state to start from.
 #[derive(Debug, thiserror::Error)]
@@ -77,10 +111,7 @@ pub enum SourceError {
 }
 
 /// The state in files. Without a CRUSH map rules have numbers only.
-pub(super) fn files(
-    osd_map: Option<&Path>,
-    crush_map: Option<&Path>,
-) -> Result<ClusterView, SourceError> {
+fn files(osd_map: Option<&Path>, crush_map: Option<&Path>) -> Result<ClusterView, SourceError> {
     let osd_map = osd_map.unwrap_or(Path::new(""));
     let dump = read(osd_map)?;
     let rules = match crush_map {
@@ -91,7 +122,7 @@ pub(super) fn files(
 }
 
 /// The state of a running cluster.
-pub(super) fn cluster(conf: &Path, user: &str) -> Result<ClusterView, SourceError> {
+fn cluster(conf: &Path, user: &str) -> Result<ClusterView, SourceError> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()

@@ -2,6 +2,7 @@
 //! gone with both.
 
 mod ended;
+mod in_use;
 mod moved;
 
 use std::sync::Arc;

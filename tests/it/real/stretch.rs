@@ -58,7 +58,10 @@ async fn case_of_two_sites() -> Case {
         let dump: Value = serde_json::from_str(&dump).map_err(|error| error.to_string())?;
         let placed = |id: &str| {
             let mut monitors = dump["mons"].as_array().into_iter().flatten();
-            monitors.any(|monitor| monitor["name"] == id && monitor["crush_location"] != "{}")
+            monitors.any(|monitor| {
+                monitor["name"] == id
+                    && monitor["crush_location"].to_string().contains("datacenter")
+            })
         };
         let left = sites.iter().filter(|(id, _)| !placed(id));
         let lines = left.map(|(id, site)| format!("mon set_location {id} datacenter={site}"));
