@@ -67,8 +67,7 @@ pub(super) async fn done(rest: &Rest, id: &str) -> Value {
 
 /// A pool made over REST, by its id.
 pub(super) async fn made(case: &Case, rest: &Rest, fsid: &str, name: &str, more: Value) -> i64 {
-    let mut body =
-        json!({"name": case.pool_name(name), "namespace": case.namespace, "size": 2, "pg_num": 1});
+    let mut body = json!({"name": case.pool_name(name), "namespace": case.namespace, "connection": case.connection(), "size": 2, "pg_num": 1});
     for (key, value) in more.as_object().into_iter().flatten() {
         body[key] = value.clone();
     }
@@ -211,14 +210,14 @@ async fn what_cannot_be() {
     let pools = format!("/cluster/{fsid}/pool");
     let id = made(&case, &rest, &fsid, "a", json!({"size": 2, "min_size": 0})).await;
     let path = format!("{pools}/{id}");
-    let taken = json!({"name": case.pool_name("a"), "namespace": case.namespace});
+    let taken = json!({"name": case.pool_name("a"), "namespace": case.namespace, "connection": case.connection()});
     let said = rest.send("POST", &pools, &taken).await;
     assert_eq!(said.json()["field"], "name");
     said.problem(409);
     // By an object whose pool is not there yet.
     case.apply("b", "{replicated: {size: 2}, management: Observe}")
         .await;
-    let wished = json!({"name": case.pool_name("b"), "namespace": case.namespace});
+    let wished = json!({"name": case.pool_name("b"), "namespace": case.namespace, "connection": case.connection()});
     case.wait_for("the wish is told", LIMIT, async || {
         let answer = rest.send("POST", &pools, &wished).await;
         holds(answer.status == 409, &answer)
@@ -257,6 +256,11 @@ async fn what_cannot_be() {
             "connection",
         ),
     ] {
+        // Other tests have connections to this cluster, too.
+        let mut body = body;
+        if body.get("connection").is_none() {
+            body["connection"] = json!(case.connection());
+        }
         let answer = rest.send("POST", &pools, &body).await;
         assert_eq!(answer.status, 400, "{body}: {answer:?}");
         assert_eq!(answer.json()["field"], field, "{body}");
