@@ -113,7 +113,7 @@ pub async fn patch(
         asked,
         force,
     };
-    finish(call.change(ticket)).await
+    finish(Box::pin(call.change(ticket))).await
 }
 
 /// Does it to its end, also when the caller goes away meanwhile.
@@ -203,7 +203,7 @@ struct Call {
 
 impl Call {
     async fn change(self, mut ticket: Ticket) -> Result<Response, Problem> {
-        let answer = self.work(&mut ticket).await;
+        let answer = Box::pin(self.work(&mut ticket)).await;
         if answer.is_err() {
             ticket.give_up().await;
         }
@@ -213,7 +213,7 @@ impl Call {
     async fn work(&self, ticket: &mut Ticket) -> Result<Response, Problem> {
         let found = objects::of_pool(&self.shim, &self.place.view, &self.place.pool)?;
         if let Some(object) = found {
-            return self.update(&object, ticket).await;
+            return Box::pin(self.update(&object, ticket)).await;
         }
         let (namespace, names) = self.place.adopter(&self.shim)?;
         let act = Act::on_all("create", "cephpools").within(&namespace);
@@ -221,7 +221,7 @@ impl Call {
         match self.adopt(&namespace, &names, ticket).await? {
             (about, Created::Made(made)) => Ok(ticket.record(&about, &made).await),
             // Somebody was faster, and the watch has not brought it yet.
-            (_, Created::There(there)) => self.update(&there, ticket).await,
+            (_, Created::There(there)) => Box::pin(self.update(&there, ticket)).await,
         }
     }
 
@@ -266,7 +266,11 @@ impl Call {
             operation: Operation::Adopt,
         };
         let mut object = objects::manifest(&about.target, &spec);
-        object["metadata"]["annotations"] = json!({ANNOTATION_REQUEST_ID: ticket.id});
+        merge::place(
+            &mut object,
+            &["metadata", "annotations"],
+            json!({ANNOTATION_REQUEST_ID: ticket.id}),
+        );
         with_confirmation(&mut object, &self.asked);
         ticket.reserve(&about).await?;
         let created = writes::create(self.shim.client(), namespace, names, &object).await?;
@@ -393,6 +397,10 @@ pub(super) fn spec_of(object: &CephPool) -> Value {
 /// Puts a person's word on an object that is made.
 pub(super) fn with_confirmation(object: &mut Value, asked: &Asked) {
     if let Some(token) = asked.text("token") {
-        object["metadata"]["annotations"][ANNOTATION_CONFIRM] = json!(token);
+        merge::place(
+            object,
+            &["metadata", "annotations", ANNOTATION_CONFIRM],
+            json!(token),
+        );
     }
 }

@@ -13,6 +13,7 @@ use super::caller::Caller;
 use super::change::{finish, with_confirmation};
 use super::ids::Change;
 use super::input::{InPath, Json};
+use super::merge;
 use super::naming;
 use super::objects::{self, Target};
 use super::problem::Problem;
@@ -74,7 +75,7 @@ pub async fn create(
         Begun::Before(answer) => return Ok(*answer),
         Begun::New(ticket) => *ticket,
     };
-    finish(make(shim, connection, namespace, asked, ticket)).await
+    finish(Box::pin(make(shim, connection, namespace, asked, ticket))).await
 }
 
 /// The connection by which a pool is made.
@@ -98,13 +99,13 @@ async fn connection(
         return Ok(found);
     }
     if all.len() > 1 {
-        let names: Vec<&str> = all
+        let which: Vec<&str> = all
             .iter()
             .map(|connection| connection.name.as_str())
             .collect();
         return Err(Problem::conflict(format!(
             "several ClusterConnections lead to the cluster {fsid}: say which, {}",
-            names.join(" or ")
+            which.join(" or ")
         ))
         .at("connection"));
     }
@@ -163,7 +164,11 @@ async fn make(
         operation: Operation::Create,
     };
     let mut object = objects::manifest(&about.target, &spec);
-    object["metadata"]["annotations"] = json!({ANNOTATION_REQUEST_ID: ticket.id});
+    merge::place(
+        &mut object,
+        &["metadata", "annotations"],
+        json!({ANNOTATION_REQUEST_ID: ticket.id}),
+    );
     with_confirmation(&mut object, &asked);
     ticket.reserve(&about).await?;
     let created = writes::create(shim.client(), &namespace, &names, &object).await;

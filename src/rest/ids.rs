@@ -3,6 +3,7 @@
 //! The ID follows from who calls and from the key, so that asking twice finds the request, on every replica and after a
 //! restart, and two who ask at once cannot both reserve it.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -138,8 +139,13 @@ fn sorted(body: &Map<String, Value>) -> std::collections::BTreeMap<&String, &Val
     body.iter().collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Into a text it never fails.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// A UUID of version 4 out of a hash.

@@ -64,8 +64,8 @@ pub fn as_applied(object: &Value) -> Option<Value> {
         .map(|entry| {
             let mut entry = entry.clone();
             if is_ours(&entry) && entry.get("subresource").is_none() {
-                entry["operation"] = json!("Apply");
-                entry["fieldsV1"] = fields.clone();
+                place(&mut entry, &["operation"], json!("Apply"));
+                place(&mut entry, &["fieldsV1"], fields.clone());
             }
             entry
         });
@@ -139,13 +139,19 @@ fn merge(base: &mut Value, more: Value) {
 
 /// Sets a field, its parts separated by dots.
 pub fn set(object: &mut Value, field: &str, value: Value) {
+    let path: Vec<&str> = field.split('.').collect();
+    place(object, &path, value);
+}
+
+/// Sets what is at a path.
+pub fn place(object: &mut Value, path: &[&str], value: Value) {
     let mut place = object;
-    for part in field.split('.') {
+    for part in path {
         if !place.is_object() {
             *place = Value::Object(Map::new());
         }
         let Value::Object(map) = place else { return };
-        place = map.entry(part).or_insert(Value::Null);
+        place = map.entry(*part).or_insert(Value::Null);
     }
     *place = value;
 }
@@ -216,21 +222,21 @@ pub fn applied(object: &Value, sets: &[Set], beside: &Beside<'_>) -> Value {
     let of = |part: &str| before.pointer(&format!("/metadata/{part}")).cloned();
     let mut annotations = of("annotations").unwrap_or_else(|| json!({}));
     for (name, value) in &beside.annotations {
-        annotations[*name] = json!(value);
+        place(&mut annotations, &[name], json!(value));
     }
     let mut finalizers = of("finalizers").unwrap_or_else(|| json!([]));
     merge(&mut finalizers, json!(beside.finalizers));
     let mut metadata = json!({"annotations": annotations});
     for part in ["name", "namespace", "uid", "resourceVersion"] {
         if let Some(value) = object.pointer(&format!("/metadata/{part}")) {
-            metadata[part] = value.clone();
+            place(&mut metadata, &[part], value.clone());
         }
     }
     if let Some(labels) = of("labels") {
-        metadata["labels"] = labels;
+        place(&mut metadata, &["labels"], labels);
     }
     if finalizers != json!([]) {
-        metadata["finalizers"] = finalizers;
+        place(&mut metadata, &["finalizers"], finalizers);
     }
     json!({"apiVersion": API_VERSION, "kind": "CephPool", "metadata": metadata, "spec": spec})
 }

@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::ids::hex;
 use crate::api::v1alpha1::{MAX_POOL_OBJECT_NAME, PRIVATE_DELETE, PRIVATE_NEW};
 
 /// How many hexadecimal digits tell names apart that would be the same otherwise.
@@ -13,7 +14,7 @@ const DIGITS: usize = 10;
 /// The names depend on nothing but the pool and its connection, and no two pools of one connection have the same.
 pub fn candidates(connection: &str, pool: &str) -> Vec<String> {
     let digest = Sha256::digest(format!("{connection}/{pool}").as_bytes());
-    let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = hex(&digest);
     let suffix = digits.get(..DIGITS).unwrap_or_default();
     let mut readable = readable(pool);
     readable.truncate(MAX_POOL_OBJECT_NAME - DIGITS - 1);

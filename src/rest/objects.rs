@@ -249,12 +249,16 @@ pub fn adopting(connection: &str, pool: &Pool) -> Value {
     });
     match pool.kind {
         PoolKind::Replicated => {
-            spec["type"] = json!("Replicated");
-            spec["replicated"] = json!({});
+            merge::place(&mut spec, &["type"], json!("Replicated"));
+            merge::place(&mut spec, &["replicated"], json!({}));
         }
         PoolKind::Erasure => {
-            spec["type"] = json!("ErasureCoded");
-            spec["erasureCoded"] = json!({"profile": pool.erasure_code_profile});
+            merge::place(&mut spec, &["type"], json!("ErasureCoded"));
+            merge::place(
+                &mut spec,
+                &["erasureCoded"],
+                json!({"profile": pool.erasure_code_profile}),
+            );
         }
     }
     spec

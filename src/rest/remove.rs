@@ -14,13 +14,15 @@ use super::caller::Caller;
 use super::change::{Place, finish};
 use super::ids;
 use super::input::{InPath, MaybeJson};
+use super::merge;
 use super::objects::{self, Target};
 use super::problem::Problem;
 use super::shim::Shim;
 use super::ticket::{About, Begun, Ticket};
 use super::writes::{self, Change, Created};
 use crate::api::v1alpha1::{
-    ANNOTATION_DELETION_REQUEST_ID, CephPool, FINALIZER_POOL, Management, Operation, RequestState,
+    ANNOTATION_CONFIRM, ANNOTATION_DELETION_REQUEST_ID, CephPool, FINALIZER_POOL, Management,
+    Operation, RequestState,
 };
 use crate::request::round::POOL_FIELD;
 
@@ -78,7 +80,7 @@ pub async fn delete(
         place,
         token,
     };
-    finish(call.remove(ticket)).await
+    finish(Box::pin(call.remove(ticket))).await
 }
 
 /// The token in a body, which has nothing else.
@@ -106,7 +108,7 @@ struct Call {
 
 impl Call {
     async fn remove(self, mut ticket: Ticket) -> Result<Response, Problem> {
-        let answer = self.work(&mut ticket).await;
+        let answer = Box::pin(self.work(&mut ticket)).await;
         if answer.is_err() {
             ticket.give_up().await;
         }
@@ -116,14 +118,14 @@ impl Call {
     async fn work(&self, ticket: &mut Ticket) -> Result<Response, Problem> {
         let found = objects::of_pool(&self.shim, &self.place.view, &self.place.pool)?;
         if let Some(object) = found {
-            return self.of_object(&object, ticket).await;
+            return Box::pin(self.of_object(&object, ticket)).await;
         }
         let (namespace, names) = self.place.adopter(&self.shim)?;
         for verb in ["create", "delete"] {
             let act = Act::on_all(verb, "cephpools").within(&namespace);
             self.caller.must(&act).await?;
         }
-        let about = self.about(&namespace, names.first(), &self.place.connection.name);
+        let about = about(&namespace, names.first(), &self.place.connection.name);
         let object = self.adopting(&about.target, &ticket.id)?;
         ticket.reserve(&about).await?;
         let client = self.shim.client();
@@ -136,19 +138,7 @@ impl Call {
                 // It is deleted by the controller, as soon as the pool is its own.
                 Ok(ticket.record(&about, &made).await)
             }
-            Created::There(there) => self.of_object(&there, ticket).await,
-        }
-    }
-
-    fn about(&self, namespace: &str, name: Option<&String>, connection: &str) -> About {
-        About {
-            target: Target {
-                namespace: namespace.to_owned(),
-                name: name.cloned().unwrap_or_default(),
-            },
-            connection: connection.to_owned(),
-            operation: Operation::Delete,
-            desired: [(POOL_FIELD.to_owned(), "absent".to_owned())].into(),
+            Created::There(there) => Box::pin(self.of_object(&there, ticket)).await,
         }
     }
 
@@ -162,18 +152,33 @@ impl Call {
             )));
         }
         let mut spec = objects::adopting(&place.connection.name, &place.pool);
-        spec["deletionPolicy"] = json!("Delete");
+        merge::place(&mut spec, &["deletionPolicy"], json!("Delete"));
         if place.pool.applications.is_empty() {
             // Without one there is no mark, and a pool without a mark is not removed.
-            spec["applications"] = json!([{"name": self.shim.settings().application}]);
+            merge::place(
+                &mut spec,
+                &["applications"],
+                json!([{"name": self.shim.settings().application}]),
+            );
         }
         objects::is_valid(target, None, &spec)?;
         let mut object = objects::manifest(target, &spec);
-        object["metadata"]["annotations"] = json!({ANNOTATION_DELETION_REQUEST_ID: id});
-        object["metadata"]["finalizers"] = json!([FINALIZER_POOL]);
+        merge::place(
+            &mut object,
+            &["metadata", "annotations"],
+            json!({ANNOTATION_DELETION_REQUEST_ID: id}),
+        );
+        merge::place(
+            &mut object,
+            &["metadata", "finalizers"],
+            json!([FINALIZER_POOL]),
+        );
         if let Some(token) = &self.token {
-            object["metadata"]["annotations"][crate::api::v1alpha1::ANNOTATION_CONFIRM] =
-                json!(token);
+            merge::place(
+                &mut object,
+                &["metadata", "annotations", ANNOTATION_CONFIRM],
+                json!(token),
+            );
         }
         Ok(object)
     }
@@ -198,7 +203,7 @@ impl Call {
             return Ok(accepted(&id, target.audit()));
         }
         objects::can_be_changed(&object, management)?;
-        let about = self.about(
+        let about = about(
             &target.namespace,
             Some(&target.name),
             &object.spec.connection_ref.name,
@@ -243,6 +248,19 @@ impl Call {
                 && !complete
         });
         Ok(of_it.next().map(|request| request.name_any()))
+    }
+}
+
+/// What the request is about.
+fn about(namespace: &str, name: Option<&String>, connection: &str) -> About {
+    About {
+        target: Target {
+            namespace: namespace.to_owned(),
+            name: name.cloned().unwrap_or_default(),
+        },
+        connection: connection.to_owned(),
+        operation: Operation::Delete,
+        desired: [(POOL_FIELD.to_owned(), "absent".to_owned())].into(),
     }
 }
 

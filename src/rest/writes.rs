@@ -84,7 +84,7 @@ pub async fn create(
     let mut wish = None;
     for name in names {
         let mut object = object.clone();
-        object["metadata"]["name"] = json!(name);
+        merge::place(&mut object, &["metadata", "name"], json!(name));
         let object: CephPool = serde_json::from_value(object)
             .map_err(|error| Problem::invalid(format!("the pool cannot be so: {error}")))?;
         wish = Some(wanted(&object));

@@ -1,14 +1,20 @@
+//! Bodies, and the fields that they ask for.
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "bodies are written where they are used"
+)]
+
 use super::*;
 use crate::ceph::command::MonCommand;
 use crate::ceph::simulated::SimulatedCluster;
 use crate::ceph::types::{Fsid, PoolName};
 
-fn body(value: Value) -> Map<String, Value> {
+fn body(value: &Value) -> Map<String, Value> {
     value.as_object().cloned().expect("an object")
 }
 
 fn faults(value: Value, deed: Deed) -> Vec<(String, String)> {
-    let faults = Asked::read(&body(value), deed).expect_err("faults");
+    let faults = Asked::read(&body(&value), deed).expect_err("faults");
     faults
         .iter()
         .map(|fault| {
@@ -58,7 +64,7 @@ fn asked_of(
     let cluster = cluster();
     let view = cluster.view();
     let pool = pool.map(|name| cluster.pool(name).expect("the pool").as_ref().clone());
-    let asked = Asked::read(&body(value), deed).expect("a good body");
+    let asked = Asked::read(&body(&value), deed).expect("a good body");
     let ground = Ground {
         view: &view,
         pool: pool.as_ref(),

@@ -3,6 +3,9 @@
 mod access;
 mod away;
 mod contract;
+mod ended;
+mod many;
+mod removals;
 mod tls;
 mod write;
 
