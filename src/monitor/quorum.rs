@@ -138,7 +138,7 @@ mod tests {
         };
         let denied = || Reply {
             code: -13,
-            body: Vec::new().into(),
+            body: Vec::new(),
             ..said(&[])
         };
         let mut watched = Watched::default();

@@ -116,8 +116,7 @@ async fn rounds(
         let round = without_rejected(work, std::mem::take(&mut next.round));
         if round.is_empty() {
             if next.found.is_none() {
-                let tidying = tidy(key, work, access, journal, &wish, left);
-                stop.run_until_cancelled(tidying).await;
+                tidy(key, work, access, journal, &wish, (left, stop)).await;
             }
             return Ok(ended(work, access.aim, next.refusals));
         }

@@ -5,6 +5,7 @@
 //! [`Moves`](crate::request::moves::Moves)) among those that name it, and looks at a view again after that.
 
 use futures::future::join_all;
+use tokio_util::sync::CancellationToken;
 
 use super::planning::submitted;
 use super::sending::hand_over;
@@ -37,7 +38,7 @@ pub(super) async fn tidy(
     access: &Access,
     journal: &dyn Journal,
     wish: &Wish,
-    left: Option<Leftover>,
+    (left, stop): (Option<Leftover>, &CancellationToken),
 ) {
     if access.aim == Aim::Keep && left.is_none() {
         return;
@@ -54,9 +55,11 @@ pub(super) async fn tidy(
     if planned.is_empty() {
         return;
     }
-    let _turn = match access.wait_for_others(key, &planned).await {
-        Ok(turn) => turn,
-        Err(busy) => {
+    let waiting = access.wait_for_others(key, &planned);
+    let _turn = match stop.run_until_cancelled(waiting).await {
+        None => return,
+        Some(Ok(turn)) => turn,
+        Some(Err(busy)) => {
             tracing::info!(%busy, "what may be in use is left");
             return;
         }
