@@ -10,6 +10,9 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::similar_names,
+    clippy::format_push_string,
+    clippy::cast_precision_loss,
     dead_code,
     unused_imports,
     unreachable_pub,
@@ -194,6 +197,27 @@ fn line(what: &str, answers: &[(f64, u16)]) -> String {
     text
 }
 
+/// All calls, as curl reads them.
+fn config(server: &Server, fsid: &str, calls: &[(i64, &Value)]) -> String {
+    let mut config = String::new();
+    for (at, (pool, body)) in calls.iter().enumerate() {
+        let more = if at == 0 { "" } else { "next\n" };
+        let _ = write!(
+            config,
+            "{more}url = \"{}/cluster/{fsid}/pool/{pool}\"\nrequest = PATCH\nsilent\nshow-error\nmax-time = 90\n\
+             noproxy = \"*\"\ncacert = \"{}\"\nheader = \"Authorization: Bearer {}\"\n\
+             header = \"Content-Type: application/json\"\ndata = {:?}\noutput = \"{}\"\n\
+             write-out = \"%{{http_code}} %{{time_total}}\\n\"\n",
+            server.url,
+            server.dir.join("tls.crt").display(),
+            server.token,
+            body.to_string(),
+            server.dir.join(format!("answer-{at}")).display(),
+        );
+    }
+    config
+}
+
 /// Ten changes of each pool at once, by as many calls of curl as there are.
 async fn changes(server: &Server, case: &Case, fsid: &str, pools: &[i64]) {
     let bodies = [
@@ -209,26 +233,11 @@ async fn changes(server: &Server, case: &Case, fsid: &str, pools: &[i64]) {
         json!({"quota_max_bytes": 22_000_000}),
     ];
     let before = sent(case).await;
-    let (mut config, mut calls) = (String::new(), 0);
-    for (at, (pool, body)) in pools
-        .iter()
-        .flat_map(|pool| bodies.iter().map(move |body| (pool, body)))
-        .enumerate()
-    {
-        let more = if at == 0 { "" } else { "next\n" };
-        let _ = write!(
-            config,
-            "{more}url = \"{}/cluster/{fsid}/pool/{pool}\"\nrequest = PATCH\nsilent\nshow-error\nmax-time = 90\n\
-             noproxy = \"*\"\ncacert = \"{}\"\nheader = \"Authorization: Bearer {}\"\n\
-             header = \"Content-Type: application/json\"\ndata = {:?}\noutput = \"{}\"\nwrite-out = \"%{{http_code}} %{{time_total}}\\n\"\n",
-            server.url,
-            server.dir.join("tls.crt").display(),
-            server.token,
-            body.to_string(),
-            server.dir.join(format!("answer-{at}")).display(),
-        );
-        calls += 1;
-    }
+    let calls: Vec<(i64, &Value)> = (pools.iter())
+        .flat_map(|&pool| bodies.iter().map(move |body| (pool, body)))
+        .collect();
+    let config = config(server, fsid, &calls);
+    let calls = calls.len();
     let file = server.dir.join("changes");
     std::fs::write(&file, config).expect("written");
     let mut curl = Command::new("curl");

@@ -11,7 +11,7 @@
 //! would, and what it reads every replica has. It knows nothing that another replica lacks, but for answers of the API
 //! server that it keeps for some seconds.
 //!
-//! * `problem`, `paging`, `access`, `certificate`, `shapes`: what is said and decided; pure
+//! * `problem`, `paging`, `access`, `certificate`, `shapes`, `defaults`: what is said and decided; pure
 //! * `live`: how far a request is that has not ended; pure
 //! * `attributes`, `bodies`, `merge`, `naming`, `ids`: what a change is, as an object and as a request; pure
 //! * `answer`, `input`: problems and bodies as HTTP
@@ -35,6 +35,7 @@ pub mod certificate;
 pub mod change;
 pub mod clusters;
 pub mod create;
+pub mod defaults;
 pub mod ids;
 pub mod input;
 pub mod live;

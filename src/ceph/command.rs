@@ -32,6 +32,11 @@ pub enum MonCommand {
     Version,
     /// Which monitors take part.
     QuorumStatus,
+    /// `config get mon KEY`: what the monitors' configuration says, or its default. A monitor's own file is not asked.
+    ConfigGet {
+        /// The option's name.
+        key: &'static str,
+    },
     /// A command of a kind that changes something, made so that it changes nothing: whether monitors deny it tells whether
     /// the user may send others of its kind.
     Probe {
@@ -174,6 +179,7 @@ impl MonCommand {
             Self::OsdDump => "osd dump",
             Self::CrushDump => "osd crush dump",
             Self::Version => "version",
+            Self::ConfigGet { .. } => "config get",
             Self::QuorumStatus => "quorum_status",
             Self::Probe { permission, .. } => permission.command(),
             Self::PoolCreate(_) => "osd pool create",
@@ -200,6 +206,7 @@ impl MonCommand {
             | Self::OsdDump
             | Self::CrushDump
             | Self::Version
+            | Self::ConfigGet { .. }
             | Self::QuorumStatus
             | Self::Probe { .. } => false,
             Self::PoolCreate(_)
@@ -265,6 +272,7 @@ impl MonCommand {
                     | Self::OsdDump
                     | Self::CrushDump
                     | Self::Version
+                    | Self::ConfigGet { .. }
                     | Self::QuorumStatus
                     | Self::Probe { .. },
                     _,
@@ -300,6 +308,7 @@ impl MonCommand {
             | Self::CrushDump
             | Self::Version
             | Self::QuorumStatus => Vec::new(),
+            Self::ConfigGet { key } => vec![("who", json!("mon")), ("key", json!(key))],
             Self::Probe {
                 permission,
                 nothing,

@@ -20,7 +20,7 @@ pub(super) fn lock(locks: &NameLocks, object: &CephPool, now: Timestamp) {
         locks.lock_name(left.fsid.as_ref(), &key, name);
     }
     if let (Some(fsid), Some(removal)) = (&left.fsid, &left.removal) {
-        locks.lock(fsid, &key, removal);
+        locks.lock_recorded(fsid, &key, removal);
     }
 }
 

@@ -54,7 +54,12 @@ impl Watched {
     /// An answer to `quorum_status`, or that there was none. It was asked at `sent`.
     pub(super) fn saw(&mut self, reply: Result<Reply, ClientError>, sent: Instant) {
         self.polled = Some(sent);
-        let missing = reply.ok().and_then(|reply| missing(&reply.body));
+        let missing = match reply {
+            // A key that may not ask: then it is not known, and never will be.
+            Ok(reply) if reply.code < 0 => Some(Vec::new()),
+            Ok(reply) => missing(&reply.body),
+            Err(_) => None,
+        };
         self.known = match missing {
             Some(missing) if missing.is_empty() => Quorum {
                 missing,
@@ -131,6 +136,11 @@ mod tests {
             body: b"{".into(),
             ..said(&[])
         };
+        let denied = || Reply {
+            code: -13,
+            body: Vec::new(),
+            ..said(&[])
+        };
         let mut watched = Watched::default();
         assert!(!watched.is_due(at(0)), "nobody asked");
         assert_eq!(watched.ask(at(0)), Quorum::default());
@@ -143,7 +153,7 @@ mod tests {
             (6, silence(), vec![], None),
             (7, Ok(said(&["a", "b"])), vec![], Some(7)),
             (8, Ok(garbled()), vec![], None),
-            (9, Ok(said(&["a", "b"])), vec![], Some(9)),
+            (9, Ok(denied()), vec![], Some(9)),
         ] {
             assert!(watched.is_due(at(second)), "{second}");
             watched.saw(reply, at(second));

@@ -116,7 +116,7 @@ async fn rounds(
         let round = without_rejected(work, std::mem::take(&mut next.round));
         if round.is_empty() {
             if next.found.is_none() {
-                tidy(key, work, access, journal, &wish, left).await;
+                tidy(key, work, access, journal, &wish, (left, stop)).await;
             }
             return Ok(ended(work, access.aim, next.refusals));
         }
@@ -246,8 +246,8 @@ impl Access {
             tracing::info!(%name, ?wait, "a locked name");
             let missing = still_missing(&self.locks.missing(fsid));
             return Err(RunEnd::Later(format!(
-                "the name {name} is left alone for half a minute, since a command that uses it was not answered and may \
-                 still be executed{missing}"
+                "the name {name} is left alone until half a minute has passed with all monitors, since a command that uses \
+                 it was not answered in time and may still be executed{missing}"
             )));
         }
         let turn = self.wait_for_others(key, round).await;

@@ -179,6 +179,7 @@ pub fn check(
             | MonCommand::OsdDump
             | MonCommand::CrushDump
             | MonCommand::Version
+            | MonCommand::ConfigGet { .. }
             | MonCommand::QuorumStatus
             | MonCommand::Probe { .. } => {}
         }

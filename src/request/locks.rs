@@ -26,7 +26,8 @@ use crate::monitor::quorum::Quorum;
 pub const LATE: Duration = Duration::from_secs(30);
 /// An answer that took longer may be another monitor's: sessions that break, and leaders that are lost, have what is not
 /// answered sent again, and the first copy may still be executed.
-const SLOW: Duration = Duration::from_secs(3);
+/// A leader is taken for lost after ten seconds, and a session after the half minute of `mon_client_ping_timeout`.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// The locked names of all clusters. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -60,24 +61,26 @@ struct Lock {
 impl NameLocks {
     /// Locks the names of a command that was not answered.
     pub fn lock(&self, fsid: &Fsid, key: &PoolKey, command: &MonCommand) {
-        let mut locks = self.locks();
-        for name in names(command) {
-            locks.insert(fsid, key, name, Some(command), false);
+        self.lock_names(fsid, key, command, harms_twice(command));
+    }
+
+    /// Locks the names of a command that is recorded as the next one of an earlier process: at most that one was sent.
+    pub fn lock_recorded(&self, fsid: &Fsid, key: &PoolKey, command: &MonCommand) {
+        self.lock_names(fsid, key, command, false);
+    }
+
+    /// Locks the names of a command that was answered after so long that there may be two of it, where a second one does
+    /// harm.
+    pub fn answered(&self, fsid: &Fsid, key: &PoolKey, command: &MonCommand, took: Duration) {
+        if took >= SLOW && harms_twice(command) {
+            self.lock_names(fsid, key, command, true);
         }
     }
 
-    /// Locks the names of a rename that was answered after so long that there may be two of it: a late one takes the name
-    /// away from whichever pool has it then. Of other commands a second one does nothing, or means a private name.
-    pub fn answered(&self, fsid: &Fsid, key: &PoolKey, command: &MonCommand, took: Duration) {
-        let MonCommand::PoolRename { from, .. } = command else {
-            return;
-        };
-        if took < SLOW || from.is_private() {
-            return;
-        }
+    fn lock_names(&self, fsid: &Fsid, key: &PoolKey, command: &MonCommand, again: bool) {
         let mut locks = self.locks();
         for name in names(command) {
-            locks.insert(fsid, key, name, Some(command), true);
+            locks.insert(fsid, key, name, Some(command), again);
         }
     }
 
@@ -237,11 +240,15 @@ impl Lock {
     }
 
     /// Whether the pool's own run may send this meanwhile: what was begun does the same when it is sent again. A name
-    /// is not removed while a rename to it may come late, and bring another pool.
+    /// is not removed while a rename to it may come late, and bring another pool. A pool gets its name back from the private
+    /// one at once: nobody could use it meanwhile, and a late rename only takes it once more.
     fn lets_pass(&self, command: &MonCommand) -> bool {
         match &self.command {
             None => !matches!(command, MonCommand::PoolRemove { .. }),
-            Some(sent) => !gives_names(command) || !gives_names(sent) || sent == command,
+            Some(sent) => {
+                let same = sent == command || gives_back(command, sent);
+                !gives_names(command) || !gives_names(sent) || same
+            }
         }
     }
 
@@ -266,6 +273,26 @@ fn gives_names(command: &MonCommand) -> bool {
         command,
         MonCommand::PoolCreate(_) | MonCommand::PoolRename { .. } | MonCommand::PoolRemove { .. }
     )
+}
+
+/// Whether a second copy of a command, executed late, does harm: a rename takes the name away from whichever pool has it
+/// then. Of other commands it does nothing, or means a private name.
+fn harms_twice(command: &MonCommand) -> bool {
+    matches!(command, MonCommand::PoolRename { from, .. } if !from.is_private())
+}
+
+/// Whether a rename gives back the name that another one took away for a private one.
+fn gives_back(command: &MonCommand, sent: &MonCommand) -> bool {
+    match (command, sent) {
+        (
+            MonCommand::PoolRename { from, to },
+            MonCommand::PoolRename {
+                from: name,
+                to: private,
+            },
+        ) => private.is_private() && (from, to) == (private, name),
+        _ => false,
+    }
 }
 
 fn names(command: &MonCommand) -> Vec<&PoolName> {

@@ -1,17 +1,37 @@
 //! `/cluster/{fsid}/pool`: the pools of a cluster, read.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::header::IF_NONE_MATCH;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::answer::{json, not_modified, tagged};
 use super::caller::Caller;
-use super::input::InPath;
+use super::defaults::{self, OPTIONS, Pools};
+use super::input::{InPath, InQuery};
 use super::problem::Problem;
 use super::shapes::{self, Pool};
-use super::shim::Shim;
+use super::shim::{AWAY, Connection, Shim};
+use crate::ceph::command::MonCommand;
 use crate::ceph::types::PoolId;
+use crate::controller::chain;
+
+/// How long the monitors may take to tell an option.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Whether the pools are asked for, or the defaults.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Which {
+    /// What a new pool would get, instead of the pools: `?defaults`, with any value or none.
+    #[param(nullable = false)]
+    pub defaults: Option<String>,
+}
 
 /// The pools of a cluster
 ///
@@ -21,18 +41,50 @@ use crate::ceph::types::PoolId;
     path = "/api/v2/cluster/{fsid}/pool",
     operation_id = "list_pools",
     tag = "pool",
-    params(("fsid" = String, Path, description = "The cluster's fsid")),
-    responses((status = 200, description = "The pools, by number", body = Vec<Pool>))
+    params(("fsid" = String, Path, description = "The cluster's fsid"), Which),
+    responses((status = 200, description = "The pools, by number; or the defaults", body = Pools))
 )]
 pub async fn list(
     State(shim): State<Shim>,
     caller: Caller,
     InPath(fsid): InPath<String>,
+    InQuery(which): InQuery<Which>,
 ) -> Result<Response, Problem> {
-    let view = shim.readable(&caller, &fsid).await?.view()?;
-    let pools = view.map().pools.values();
-    let shown: Vec<Pool> = pools.map(|pool| shapes::pool(&view, pool)).collect();
+    let connection = shim.readable(&caller, &fsid).await?;
+    let view = connection.view()?;
+    let shown = if which.defaults.is_some() {
+        let values = configured(&connection).await?;
+        Pools::Defaults(defaults::pool(&values, view.crush())?)
+    } else {
+        let pools = view.map().pools.values();
+        Pools::All(pools.map(|pool| shapes::pool(&view, pool)).collect())
+    };
     Ok(json(StatusCode::OK, &shown))
+}
+
+/// What the monitors are configured with: nothing that a map says, so they are asked.
+async fn configured(connection: &Connection) -> Result<[String; 4], Problem> {
+    let client = Arc::clone(&connection.open()?.client);
+    let mut values = <[String; 4]>::default();
+    for (value, key) in values.iter_mut().zip(OPTIONS) {
+        let answer = client.send(&MonCommand::ConfigGet { key }, ANSWER).await;
+        let why = match answer {
+            Ok(reply) if reply.code == 0 => {
+                *value = defaults::value(&reply.body);
+                continue;
+            }
+            Ok(reply) => format!("{} ({})", reply.text, reply.code),
+            Err(error) => chain(&error),
+        };
+        return Err(Problem::unavailable(
+            format!(
+                "the monitors of the ClusterConnection {} do not tell {key}: {why}",
+                connection.name
+            ),
+            AWAY,
+        ));
+    }
+    Ok(values)
 }
 
 /// One pool

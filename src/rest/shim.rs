@@ -77,13 +77,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The newest view of its cluster, however old it is: for reading.
+    /// Its session.
     ///
     /// # Errors
     ///
     /// 503 when there is none.
-    pub fn view(&self) -> Result<Arc<ClusterView>, Problem> {
-        let session = self.session.as_ref().map_err(|why| {
+    pub fn open(&self) -> Result<&Arc<Session>, Problem> {
+        self.session.as_ref().map_err(|why| {
             Problem::unavailable(
                 format!(
                     "the cluster of the ClusterConnection {} cannot be reached: {why}",
@@ -91,8 +91,16 @@ impl Connection {
                 ),
                 AWAY,
             )
-        })?;
-        session.monitor.snapshot().view.ok_or_else(|| {
+        })
+    }
+
+    /// The newest view of its cluster, however old it is: for reading.
+    ///
+    /// # Errors
+    ///
+    /// 503 when there is none.
+    pub fn view(&self) -> Result<Arc<ClusterView>, Problem> {
+        self.open()?.monitor.snapshot().view.ok_or_else(|| {
             Problem::unavailable(
                 format!(
                     "no map of the cluster of the ClusterConnection {} has been read yet",
@@ -109,16 +117,7 @@ impl Connection {
     ///
     /// 503 when there is none, or it is too old.
     pub fn usable_view(&self) -> Result<Arc<ClusterView>, Problem> {
-        let session = self.session.as_ref().map_err(|why| {
-            Problem::unavailable(
-                format!(
-                    "the cluster of the ClusterConnection {} cannot be reached: {why}",
-                    self.name
-                ),
-                AWAY,
-            )
-        })?;
-        session.usable_view().map_err(|why| {
+        self.open()?.usable_view().map_err(|why| {
             Problem::unavailable(
                 format!(
                     "the cluster of the ClusterConnection {} is away: {why}",

@@ -12,6 +12,7 @@ impl MonCommand {
             | Self::OsdDump
             | Self::CrushDump
             | Self::Version
+            | Self::ConfigGet { .. }
             | Self::QuorumStatus
             | Self::Probe { .. }
             | Self::ProfileSet { .. }

@@ -64,6 +64,7 @@ impl Permission {
             | MonCommand::OsdDump
             | MonCommand::CrushDump
             | MonCommand::Version
+            | MonCommand::ConfigGet { .. }
             | MonCommand::QuorumStatus => return None,
             MonCommand::Probe { permission, .. } => *permission,
             MonCommand::PoolCreate(_) => Self::PoolCreate,

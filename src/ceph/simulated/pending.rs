@@ -95,6 +95,13 @@ impl<'a> Pending<'a> {
             MonCommand::CrushDump => return body(&dump::crush_dump(self.crush())),
             MonCommand::Version => return body(&dump::version(self.map())),
             MonCommand::QuorumStatus => return body(&dump::quorum_status()),
+            MonCommand::ConfigGet {
+                key: "osd_pool_default_size",
+            } => {
+                let size = self.config().default_size;
+                return reply(0, "", format!("\n{size}\n").into_bytes());
+            }
+            MonCommand::ConfigGet { .. } => refuse(ENOENT, "unrecognized key"),
             // The simulated user may do everything.
             MonCommand::Probe { .. } => refuse(ENOENT, "there is nothing of this name"),
             MonCommand::PoolCreate(create) => self.create(create),

@@ -89,3 +89,71 @@ impl Options {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Run {
+        #[command(flatten)]
+        rest: Options,
+    }
+
+    fn read(arguments: &str) -> Result<Option<Rest>, String> {
+        let words = std::iter::once("run").chain(arguments.split_whitespace());
+        let run = Run::try_parse_from(words).map_err(|error| error.to_string())?;
+        run.rest.read()
+    }
+
+    /// Off unless asked for, and nobody's token goes over a network that others hear.
+    #[test]
+    fn options() {
+        assert_eq!(read(""), Ok(None));
+        let tls = "--rest-addr 0.0.0.0:8443 --rest-tls-cert c --rest-tls-key k";
+        let rest = read(tls).expect("options").expect("on");
+        assert!(rest.certificate.is_some());
+        assert_eq!(
+            (rest.application.as_str(), rest.calls_per_caller),
+            ("rbd", 256)
+        );
+        for good in ["127.0.0.1:80", "127.1.2.3:80", "[::1]:80"] {
+            let rest = read(&format!("--rest-addr {good} --rest-insecure-loopback"));
+            assert!(rest.expect("options").expect("on").certificate.is_none());
+        }
+        for (arguments, expected) in [
+            (
+                "--rest-addr 127.0.0.1:80",
+                "needs --rest-tls-cert and --rest-tls-key",
+            ),
+            (
+                "--rest-addr 0.0.0.0:80 --rest-insecure-loopback",
+                "a loopback address only",
+            ),
+            (
+                "--rest-addr [::]:80 --rest-insecure-loopback",
+                "a loopback address only",
+            ),
+            (
+                "--rest-addr 192.0.2.1:80 --rest-insecure-loopback",
+                "a loopback address only",
+            ),
+            ("--rest-addr 0.0.0.0:80 --rest-tls-cert c", "--rest-tls-key"),
+            ("--rest-insecure-loopback", "--rest-addr"),
+            ("--rest-namespace a", "--rest-addr"),
+            (
+                &format!("{tls} --rest-insecure-loopback"),
+                "cannot be used with",
+            ),
+            (
+                &format!("{tls} --rest-calls-per-caller 0"),
+                "0 is not in 1..",
+            ),
+        ] {
+            let said = read(arguments).expect_err(arguments);
+            assert!(said.contains(expected), "{arguments}: {said}");
+        }
+    }
+}

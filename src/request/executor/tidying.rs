@@ -1,10 +1,11 @@
 //! The profile and the rule that a removed pool leaves behind: they go after it, where nobody uses them.
 //!
 //! Monitors look for users only among the pools that are committed, so a rule that is removed in the same breath as a
-//! pool is created with it leaves that pool without. So within this program a removal waits for the creations that are
-//! under way, and they for it, and both look at a view again after that.
+//! pool is created with it leaves that pool without. So a round that removes one takes its turn (see
+//! [`Moves`](crate::request::moves::Moves)) among those that name it, and looks at a view again after that.
 
 use futures::future::join_all;
+use tokio_util::sync::CancellationToken;
 
 use super::planning::submitted;
 use super::sending::hand_over;
@@ -37,7 +38,7 @@ pub(super) async fn tidy(
     access: &Access,
     journal: &dyn Journal,
     wish: &Wish,
-    left: Option<Leftover>,
+    (left, stop): (Option<Leftover>, &CancellationToken),
 ) {
     if access.aim == Aim::Keep && left.is_none() {
         return;
@@ -50,14 +51,15 @@ pub(super) async fn tidy(
         Aim::Keep => left,
         Aim::Discard | Aim::Remove => left.and(Leftover::wished(wish, &view)),
     };
-    let round = leftover_round(&left, &view);
-    if round.is_empty() {
+    let planned = leftover_round(&left, &view);
+    if planned.is_empty() {
         return;
     }
-    let planned = round;
-    let _turn = match access.wait_for_others(key, &planned).await {
-        Ok(turn) => turn,
-        Err(busy) => {
+    let waiting = access.wait_for_others(key, &planned);
+    let _turn = match stop.run_until_cancelled(waiting).await {
+        None => return,
+        Some(Ok(turn)) => turn,
+        Some(Err(busy)) => {
             tracing::info!(%busy, "what may be in use is left");
             return;
         }

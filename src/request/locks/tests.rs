@@ -64,6 +64,7 @@ fn cluster(pools: &[&str]) -> SimulatedCluster {
 }
 
 const PRIVATE: &str = "foo.poolwright-new-ab12";
+const TAKEN: &str = "foo.poolwright-del-ab12";
 
 /// What was not answered, what is to be sent, and the name that another object and the same one wait for.
 #[test]
@@ -84,6 +85,14 @@ fn who_waits() {
         (&sent, rename("new", "foo"), "foo", Some("new"), Some("new")),
         (&sent, rename("bar", "new"), "new", Some("new"), Some("new")),
         (&sent, remove("foo"), "foo", Some("foo"), Some("foo")),
+        // A name that was taken away for a private one is given back.
+        (
+            &rename("foo", TAKEN),
+            rename(TAKEN, "foo"),
+            "foo",
+            Some(TAKEN),
+            None,
+        ),
         // A pool that is to get a locked name in the end is not begun.
         (&sent, create(PRIVATE), "new", Some("new"), Some("new")),
         (&sent, create(PRIVATE), "other", None, None),
@@ -150,7 +159,7 @@ fn until_when() {
             _ => "foo",
         };
         let locks = NameLocks::default();
-        locks.lock(&Fsid::new("f"), &key("a"), &sent);
+        locks.lock_recorded(&Fsid::new("f"), &key("a"), &sent);
         let what = sent.to_line();
         assert_eq!(waits(&locks, &before, pool, now), Some(LATE), "{what}");
         let later = now + LATE - second;
@@ -277,6 +286,9 @@ fn answers_that_took_long() {
     let fsid = Fsid::new("f");
     let view = cluster(&["new"]).view();
     let now = Instant::now();
+    let unanswered = NameLocks::default();
+    unanswered.lock(&fsid, &key("a"), &rename("foo", "new"));
+    assert_eq!(unanswered.unsettled(&key("a"), &view, now), Some(LATE));
     for (command, took, expected) in [
         (rename("foo", "new"), SLOW, Some(LATE)),
         (rename("foo", "new"), SLOW / 2, None),

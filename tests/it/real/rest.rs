@@ -147,6 +147,24 @@ async fn what_there_is() {
     })
     .await;
 
+    let defaults = admin.get(&format!("/cluster/{fsid}/pool?defaults")).await;
+    let defaults = defaults.expect(200);
+    let said = async |key: &str| {
+        let said = case.ceph(&["config", "get", "mon", key]).await;
+        said.trim().to_owned()
+    };
+    let size = said("osd_pool_default_size").await;
+    assert_eq!(defaults["size"].to_string(), size);
+    assert_eq!(
+        defaults["hashpspool"].to_string(),
+        said("osd_pool_default_flag_hashpspool").await
+    );
+    assert_eq!(defaults["crush_rule"], "replicated_rule");
+    assert_eq!(
+        (&defaults["name"], &defaults["quota_max_bytes"]),
+        (&json!(null), &json!(0))
+    );
+
     let path = format!("/cluster/{fsid}/pool/{}", pool["id"]);
     let one = admin.get(&path).await;
     let etag = one.headers["etag"].clone();

@@ -164,9 +164,9 @@ async fn the_leader_is_frozen() {
 
 async fn frozen_in_each(name: &str, leads: bool) {
     let ceph = Ceph::own(&THREE).await;
-    // A monitor that says nothing for three seconds is given up for another one.
-    let options = json!({"mon_client_ping_interval": "1", "mon_client_ping_timeout": "3"});
-    let more = json!({"client": {"commandTimeout": "5s", "options": options}});
+    // A monitor that says nothing for six seconds is given up for another one, which gets what was not answered.
+    let options = json!({"mon_client_ping_interval": "1", "mon_client_ping_timeout": "6"});
+    let more = json!({"client": {"commandTimeout": "10s", "options": options}});
     let (case, _) = case_on(&format!("quorum-{name}"), ceph, more).await;
     let other = case.pool_name("other");
     case.hand(&create(&other)).await;

@@ -84,7 +84,10 @@ async fn a_cluster_that_is_away() {
         let said = answer.problem(503);
         assert!(said.contains("ClusterConnection main"), "{said}");
     }
-    // Requests are Kubernetes' and are there all the same.
+    // Requests are Kubernetes' and are there all the same, those from before it was started too.
+    let list = new_one.get("/request?page_size=1000").await.expect(200);
+    let mut listed = list["results"].as_array().expect("results").iter();
+    assert!(listed.any(|found| *found == told), "{list}");
     assert_eq!(
         new_one
             .get(&format!("/request/{request}"))
