@@ -15,15 +15,17 @@
 //! * `live`: how far a request is that has not ended; pure
 //! * `attributes`, `bodies`, `merge`, `naming`, `ids`: what a change is, as an object and as a request; pure
 //! * `answer`, `input`: problems and bodies as HTTP
-//! * `admit`, `caller`: who calls, and what he may do
+//! * `admit`, `sending`: what is around every call, from its first word to the last of its answer
+//! * `caller`: who calls, and what he may do
 //! * `shim`, `memory`: what all calls share
 //! * `clusters`, `pools`, `requests`, `about`: the calls
 //! * `create`, `change`, `remove`, `cancel`: the calls that change something
 //! * `objects`, `writes`, `ticket`: the objects that they find and write, and the requests that they become
 //! * `router`, `openapi`: where they are, and the document that says so
-//! * `serve`, `tls`: the server
+//! * `serve`, `accept`, `tls`: the server
 
 pub mod about;
+pub mod accept;
 pub mod access;
 pub mod admit;
 pub mod answer;
@@ -50,6 +52,7 @@ pub mod problem;
 pub mod remove;
 pub mod requests;
 pub mod router;
+pub mod sending;
 pub mod serve;
 pub mod shapes;
 pub mod shim;

@@ -13,7 +13,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use moka::Expiry;
 use moka::future::Cache;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::access::{self, Act, Identity, TokenKey};
 use super::problem::Problem;
@@ -24,8 +24,15 @@ use crate::controller::chain;
 const ANSWERS: u64 = 10_000;
 /// How long the API server may take.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How many questions are asked at once: callers whose tokens are wrong must not flood the API server.
+/// How many questions are asked at once for callers who are known.
 const QUESTIONS: usize = 64;
+/// How many tokens are asked about at once that were not good lately: callers whose tokens are wrong must not flood the
+/// API server.
+const STRANGERS: usize = 16;
+/// How many more of them wait for that: whoever comes then is told to come again.
+const WAITING: usize = 64;
+/// How long a token that was good does not wait with those of strangers.
+const PROVEN: Duration = Duration::from_secs(600);
 /// How many rights are asked for at once for one list.
 const AT_ONCE: usize = 16;
 
@@ -37,7 +44,35 @@ struct Known {
     client: Client,
     identities: Cache<TokenKey, Identity>,
     rights: Cache<(Arc<str>, Act), bool>,
-    questions: Semaphore,
+    /// Tokens that were good lately: only good ones get here, so that wrong ones do not push them out.
+    proven: Cache<TokenKey, ()>,
+    strangers: Queue,
+    tokens: Queue,
+    acts: Queue,
+}
+
+/// A queue for questions: so many are asked at once, so many wait.
+struct Queue {
+    places: Semaphore,
+    waiting: Semaphore,
+}
+
+impl Queue {
+    fn of(places: usize, waiting: usize) -> Self {
+        Self {
+            places: Semaphore::new(places),
+            waiting: Semaphore::new(waiting),
+        }
+    }
+
+    /// Waits for a place; none where too many wait.
+    async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        if let Ok(place) = self.places.try_acquire() {
+            return Some(place);
+        }
+        let _waits = self.waiting.try_acquire().ok()?;
+        self.places.acquire().await.ok()
+    }
 }
 
 /// How long answers are believed.
@@ -73,7 +108,13 @@ impl Access {
                 .max_capacity(ANSWERS)
                 .expire_after(Belief)
                 .build(),
-            questions: Semaphore::new(QUESTIONS),
+            proven: Cache::builder()
+                .max_capacity(ANSWERS)
+                .time_to_live(PROVEN)
+                .build(),
+            strangers: Queue::of(STRANGERS, WAITING),
+            tokens: Queue::of(QUESTIONS, Semaphore::MAX_PERMITS),
+            acts: Queue::of(QUESTIONS, Semaphore::MAX_PERMITS),
         }))
     }
 
@@ -84,11 +125,9 @@ impl Access {
     ///
     /// 401 when it is nobody's, 503 when the API server does not answer.
     pub async fn identify(&self, token: &str) -> Result<UserInfo, Problem> {
-        let asked = self
-            .0
-            .identities
-            .try_get_with(access::token_key(token), self.review_token(token))
-            .await;
+        let key = access::token_key(token);
+        let question = self.review_token(token, key);
+        let asked = self.0.identities.try_get_with(key, question).await;
         match asked {
             Ok(Identity::Known(user)) => Ok(user),
             Ok(Identity::Refused) => Err(access::refused()),
@@ -96,7 +135,7 @@ impl Access {
         }
     }
 
-    async fn review_token(&self, token: &str) -> Result<Identity, Problem> {
+    async fn review_token(&self, token: &str, key: TokenKey) -> Result<Identity, Problem> {
         let review = TokenReview {
             spec: TokenReviewSpec {
                 token: token.to_owned(),
@@ -107,41 +146,57 @@ impl Access {
         let api: Api<TokenReview> = Api::all(self.0.client.clone());
         let parameters = PostParams::default();
         let question = api.create(&parameters, &review);
-        let answer = self.ask("whose the token is", question).await?;
-        Ok(access::identity(answer.status))
+        let queue = if self.0.proven.contains_key(&key) {
+            &self.0.tokens
+        } else {
+            &self.0.strangers
+        };
+        let answer = ask(queue, "whose the token is", question).await?;
+        let identity = access::identity(answer.status);
+        match identity {
+            Identity::Known(_) => self.0.proven.insert(key, ()).await,
+            Identity::Refused => self.0.proven.invalidate(&key).await,
+        }
+        Ok(identity)
     }
 
     async fn review_act(&self, user: &UserInfo, act: &Act) -> Result<bool, Problem> {
         let api: Api<SubjectAccessReview> = Api::all(self.0.client.clone());
         let (parameters, review) = (PostParams::default(), act.review(user));
         let question = api.create(&parameters, &review);
-        let answer = self.ask("what the caller may do", question).await?;
+        let answer = ask(&self.0.acts, "what the caller may do", question).await?;
         let status = answer.status;
         Ok(status.is_some_and(|status| status.allowed && status.denied != Some(true)))
     }
+}
 
-    /// Asks the API server, with a limit.
-    async fn ask<T>(
-        &self,
-        what: &str,
-        question: impl Future<Output = Result<T, kube::Error>>,
-    ) -> Result<T, Problem> {
-        let asking = async {
-            // It is never closed.
-            let _place = self.0.questions.acquire().await;
-            question.await
-        };
-        let why = match tokio::time::timeout(ANSWER, asking).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => chain(&error),
-            Err(_) => format!("no answer within {} s", ANSWER.as_secs()),
-        };
-        tracing::warn!(error = why, "asking the API server {what}");
-        Err(Problem::unavailable(
-            format!("the API server could not be asked {what}"),
-            AWAY,
-        ))
-    }
+/// Asks the API server, with a limit.
+async fn ask<T>(
+    queue: &Queue,
+    what: &str,
+    question: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Problem> {
+    let asking = async {
+        match queue.place().await {
+            Some(_place) => Some(question.await),
+            None => None,
+        }
+    };
+    let why = match tokio::time::timeout(ANSWER, asking).await {
+        Ok(Some(Ok(answer))) => return Ok(answer),
+        Ok(Some(Err(error))) => chain(&error),
+        // No line in the log for each: whoever likes can have any number.
+        Ok(None) => {
+            let detail = "too many callers come at once who are not known yet";
+            return Err(Problem::unavailable(detail, 1));
+        }
+        Err(_) => format!("no answer within {} s", ANSWER.as_secs()),
+    };
+    tracing::warn!(error = why, "asking the API server {what}");
+    Err(Problem::unavailable(
+        format!("the API server could not be asked {what}"),
+        AWAY,
+    ))
 }
 
 /// Who calls.
@@ -233,5 +288,70 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         parts.extensions.get().cloned().ok_or_else(access::refused)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::body::{Body, to_bytes};
+    use axum::http::{Request, Response};
+    use kube::client::Body as KubeBody;
+    use serde_json::{Value, json};
+    use tower::service_fn;
+
+    use super::*;
+
+    /// An API server that says nothing about tokens but anna's, and counts those it is asked about.
+    fn api_server(strangers: &Arc<AtomicUsize>) -> Client {
+        let strangers = Arc::clone(strangers);
+        let service = service_fn(move |request: Request<KubeBody>| {
+            let strangers = Arc::clone(&strangers);
+            async move {
+                let body = to_bytes(Body::new(request.into_body()), usize::MAX).await?;
+                let mut review: Value = serde_json::from_slice(&body)?;
+                let token = review["spec"]["token"].clone();
+                if token.is_string() && token != "anna" {
+                    strangers.fetch_add(1, Ordering::SeqCst);
+                    std::future::pending::<()>().await;
+                }
+                review["status"] =
+                    json!({"authenticated": true, "user": {"username": "anna"}, "allowed": true});
+                Ok::<_, tower::BoxError>(Response::new(Body::from(review.to_string())))
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    /// However many wrong tokens come, those who are known are asked about, and so is what they may do.
+    #[tokio::test(start_paused = true)]
+    async fn strangers_wait_by_themselves() {
+        let strangers = Arc::default();
+        let access = Access::new(api_server(&strangers));
+        access.identify("anna").await.expect("she is known");
+        let crowd = (0..200).map(|number| {
+            let access = access.clone();
+            tokio::spawn(async move { access.identify(&format!("wrong {number}")).await })
+        });
+        let crowd: Vec<_> = crowd.collect();
+        let before = tokio::time::Instant::now();
+        while strangers.load(Ordering::SeqCst) < STRANGERS {
+            tokio::task::yield_now().await;
+        }
+        let key = access::token_key("anna");
+        access.0.identities.invalidate(&key).await;
+        let anna = access.identify("anna").await.expect("she is known still");
+        let act = Act::on_all("get", "cephpools");
+        assert_eq!(Caller::new(anna, access.clone()).may(&act).await, Ok(true));
+        assert_eq!(before.elapsed(), Duration::ZERO);
+        assert_eq!(strangers.load(Ordering::SeqCst), STRANGERS);
+        let mut sent_away = 0;
+        for one in crowd {
+            let problem = one.await.expect("no panic").expect_err("no answer");
+            assert_eq!(problem.status, 503);
+            sent_away += usize::from(problem.retry_after == Some(1));
+        }
+        assert_eq!(sent_away, 200 - STRANGERS - WAITING);
     }
 }

@@ -12,12 +12,13 @@ use serde::de::DeserializeOwned;
 
 use super::problem::{Kind, Problem};
 
-/// The longest body that is read.
-pub const LARGEST_BODY: usize = 1024 * 1024;
+/// The longest body that is read: the longest that says something has a few hundred bytes, and what it is read into takes
+/// many times as much as it.
+pub const LARGEST_BODY: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
-/// A JSON body, at most 1 MiB.
+/// A JSON body of at most [`LARGEST_BODY`].
 #[derive(Clone, Debug)]
 pub struct Json<T>(pub T);
 

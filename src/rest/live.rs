@@ -5,18 +5,14 @@
 use kube::ResourceExt;
 
 use crate::api::conditions::{ConditionType, find};
-use crate::api::v1alpha1::{CephPool, CephRequest, Operation, RequestState};
+use crate::api::v1alpha1::{CephPool, CephRequest, Operation, PoolRequestStatus, RequestState};
 
 /// A request with what its object says of it.
 pub fn with(request: &CephRequest, object: Option<&CephPool>) -> CephRequest {
+    let its = says(request, object);
     let mut request = request.clone();
     let mut status = request.status.take().unwrap_or_default();
-    if status.state != RequestState::Complete
-        && let Some(its) = object
-            .filter(|object| is_its(&request, object))
-            .and_then(|object| object.status.as_ref()?.request.as_ref())
-            .filter(|its| its.id == request.name_any() && its.state != RequestState::Complete)
-    {
+    if let Some(its) = its {
         status.state = its.state;
         status.headline.clone_from(&its.headline);
         status.awaited_epoch = its.awaited_epoch;
@@ -26,6 +22,25 @@ pub fn with(request: &CephRequest, object: Option<&CephPool>) -> CephRequest {
     }
     request.status = Some(status);
     request
+}
+
+/// In which state a request is, with what its object says of it.
+pub fn state(request: &CephRequest, object: Option<&CephPool>) -> RequestState {
+    says(request, object).map_or_else(|| own_state(request), |its| its.state)
+}
+
+fn own_state(request: &CephRequest) -> RequestState {
+    let status = request.status.as_ref();
+    status.map(|status| status.state).unwrap_or_default()
+}
+
+/// What an object says of a request that has not ended.
+fn says<'a>(request: &CephRequest, object: Option<&'a CephPool>) -> Option<&'a PoolRequestStatus> {
+    let object = object.filter(|object| is_its(request, object))?;
+    let its = object.status.as_ref()?.request.as_ref()?;
+    let this = request.metadata.name.as_ref() == Some(&its.id);
+    let under_way = its.state != RequestState::Complete;
+    (this && under_way && own_state(request) != RequestState::Complete).then_some(its)
 }
 
 /// What a request waits for, in words, where its object says that it does.
@@ -115,6 +130,11 @@ mod tests {
             (RequestState::AwaitingOsdMap, Some(9))
         );
         assert_eq!(told.headline, "Updating pool foo: size");
+        let state = |uid| state(&request("Update"), Some(&object(uid, "Stalled", 3)));
+        assert_eq!(
+            (state("u"), state("v")),
+            (RequestState::AwaitingOsdMap, RequestState::New)
+        );
         let other = of("v");
         assert_eq!(
             (other.state, other.headline.as_str()),

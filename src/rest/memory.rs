@@ -2,7 +2,7 @@
 //!
 //! All of them are watched while the REST API is on: some for each pool, kept for a day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::mem;
 use std::pin::pin;
@@ -15,7 +15,8 @@ use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
-use tokio::sync::watch;
+use moka::future::Cache;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::problem::Problem;
@@ -28,6 +29,12 @@ type Guarded = DeserializeGuard<CephRequest>;
 
 /// How long asking the API server for one request may take.
 const ASK: Duration = Duration::from_secs(5);
+/// How many are looked for at once for callers who name an ID that is not in memory: everybody can make one up.
+const QUESTIONS: usize = 8;
+/// How long it is believed that there is none of an ID.
+const NONE: Duration = Duration::from_secs(1);
+/// Of how many IDs that is known.
+const NONES: u64 = 10_000;
 
 /// By ID and namespace: an ID is unique, but nothing makes it so.
 type ById = BTreeMap<(String, String), Arc<CephRequest>>;
@@ -39,6 +46,8 @@ pub struct Requests {
     known: Arc<RwLock<ById>>,
     news: watch::Receiver<u64>,
     listed: CancellationToken,
+    questions: Arc<Semaphore>,
+    none: Cache<String, Vec<Arc<CephRequest>>>,
 }
 
 impl fmt::Debug for Requests {
@@ -59,6 +68,11 @@ impl Requests {
             known: Arc::default(),
             news,
             listed: CancellationToken::new(),
+            questions: Arc::new(Semaphore::new(QUESTIONS)),
+            none: Cache::builder()
+                .max_capacity(NONES)
+                .time_to_live(NONE)
+                .build(),
         };
         let kept = requests.clone();
         let work = async move {
@@ -125,14 +139,77 @@ impl Requests {
     ///
     /// While they are not known yet.
     pub fn all(&self) -> Result<Vec<Arc<CephRequest>>, Problem> {
+        self.those(|_, _| true)
+    }
+
+    /// Those that fit, by their namespace and themselves.
+    ///
+    /// # Errors
+    ///
+    /// While they are not known yet.
+    pub fn those(
+        &self,
+        fits: impl Fn(&str, &CephRequest) -> bool,
+    ) -> Result<Vec<Arc<CephRequest>>, Problem> {
+        self.are_known()?;
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let those = known
+            .iter()
+            .filter(|((_, namespace), request)| fits(namespace, request));
+        Ok(those.map(|(_, request)| Arc::clone(request)).collect())
+    }
+
+    /// In which namespaces there are some that fit.
+    ///
+    /// # Errors
+    ///
+    /// While they are not known yet.
+    pub fn namespaces(
+        &self,
+        fits: impl Fn(&CephRequest) -> bool,
+    ) -> Result<BTreeSet<String>, Problem> {
+        self.are_known()?;
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let those = known.iter().filter(|(_, request)| fits(request));
+        let namespaces: BTreeSet<&String> = those.map(|((_, namespace), _)| namespace).collect();
+        Ok(namespaces.into_iter().cloned().collect())
+    }
+
+    fn are_known(&self) -> Result<(), Problem> {
         if !self.listed.is_cancelled() {
             return Err(Problem::unavailable(
                 "the CephRequests are being read from the API server",
                 2,
             ));
         }
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(known.values().cloned().collect())
+        Ok(())
+    }
+
+    /// The same as [`Self::find`], for somebody of whom it is not known whether he may see any: few are looked for at
+    /// once, each by one question, and one that there is not is not looked for again at once.
+    ///
+    /// # Errors
+    ///
+    /// When the API server does not answer.
+    pub async fn look_up(&self, id: &str) -> Result<Vec<Arc<CephRequest>>, Problem> {
+        let found = self.in_memory(id);
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let looking = async {
+            let busy = || Problem::unavailable("too many requests are looked for at once", AWAY);
+            let place = tokio::time::timeout(ASK, self.questions.acquire()).await;
+            // It is never closed.
+            let _place = place.map_err(|_| busy())?;
+            self.find(id).await
+        };
+        let found = self.none.try_get_with(id.to_owned(), looking).await;
+        let found = found.map_err(|problem: Arc<Problem>| problem.as_ref().clone())?;
+        if !found.is_empty() {
+            // What there is changes.
+            self.none.invalidate(id).await;
+        }
+        Ok(found)
     }
 
     /// Those of an ID, in whichever namespace: one, or none. One that is not in memory may have been made a moment ago,

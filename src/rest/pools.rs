@@ -53,7 +53,10 @@ pub async fn list(
     let connection = shim.readable(&caller, &fsid).await?;
     let view = connection.view()?;
     let shown = if which.defaults.is_some() {
-        let values = configured(&connection).await?;
+        // Callers that ask at once share one question.
+        let fsid = view.fsid().clone();
+        let values = shim.defaults().try_get_with(fsid, configured(&connection));
+        let values = values.await.map_err(|problem| problem.as_ref().clone())?;
         Pools::Defaults(defaults::pool(&values, view.crush())?)
     } else {
         let pools = view.map().pools.values();

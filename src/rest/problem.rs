@@ -117,6 +117,33 @@ pub struct FieldProblem {
     pub detail: String,
 }
 
+/// How many faults are told at once.
+const MOST_FAULTS: usize = 20;
+/// How many characters of a name are told that a caller made up.
+const LONGEST_NAME: usize = 64;
+/// How many characters are told about one fault.
+const LONGEST_DETAIL: usize = 1024;
+
+impl FieldProblem {
+    /// Cuts what a caller made as long as he liked: the name, also where it is told again, and the whole.
+    fn cut(&mut self) {
+        let name = cut(&self.field, LONGEST_NAME);
+        if let Some(name) = name {
+            self.detail = self.detail.replace(&self.field, &name);
+            self.field = name;
+        }
+        if let Some(detail) = cut(&self.detail, LONGEST_DETAIL) {
+            self.detail = detail;
+        }
+    }
+}
+
+/// The beginning of a text that is longer than that.
+fn cut(text: &str, longest: usize) -> Option<String> {
+    let (end, _) = text.char_indices().nth(longest)?;
+    text.get(..end).map(|beginning| format!("{beginning}…"))
+}
+
 /// What is wrong with a call (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -245,12 +272,19 @@ impl Problem {
         Self::invalid(detail).at(field)
     }
 
-    /// Several fields that are not valid; the first also stands alone, for those who look at one.
-    pub fn invalid_fields(errors: Vec<FieldProblem>) -> Self {
-        let told: Vec<String> = errors
+    /// Several fields that are not valid; the first also stands alone, for those who look at one. Of many only the first
+    /// are told, and of long names and words the beginning: an answer must not be many times as long as its call.
+    pub fn invalid_fields(mut errors: Vec<FieldProblem>) -> Self {
+        let untold = errors.len().saturating_sub(MOST_FAULTS);
+        errors.truncate(MOST_FAULTS);
+        errors.iter_mut().for_each(FieldProblem::cut);
+        let mut told: Vec<String> = errors
             .iter()
             .map(|error| format!("{}: {}", error.field, error.detail))
             .collect();
+        if untold > 0 {
+            told.push(format!("and {untold} more"));
+        }
         let mut problem = Self::invalid(told.join("; "));
         problem.field = errors.first().map(|error| error.field.clone());
         if errors.len() > 1 {
@@ -340,5 +374,30 @@ mod tests {
         let two = Problem::invalid_fields(vec![wrong("size"), wrong("pg_num")]);
         assert_eq!(two.errors.len(), 2);
         assert_eq!(two.detail, "size: is no number; pg_num: is no number");
+    }
+
+    /// However many fields somebody makes up, and however long their names are, the answer is short.
+    #[test]
+    fn many_fields() {
+        let wrong = |number: usize| {
+            let field = format!("{number:03}{}", "ä".repeat(10_000));
+            FieldProblem {
+                detail: format!("there is no attribute {field}"),
+                field,
+            }
+        };
+        let problem = Problem::invalid_fields((0..100).map(wrong).collect());
+        assert_eq!(problem.errors.len(), 20);
+        let name = format!("000{}…", "ä".repeat(61));
+        assert_eq!(problem.field.as_deref(), Some(name.as_str()));
+        assert!(problem.detail.ends_with("; and 80 more"));
+        let first = problem.errors.first().expect("a fault");
+        assert_eq!(first.detail, format!("there is no attribute {name}"));
+        let said = FieldProblem {
+            field: "name".to_owned(),
+            detail: "x".repeat(5000),
+        };
+        let problem = Problem::invalid_fields(vec![said]);
+        assert_eq!(problem.detail.chars().count(), "name: ".len() + 1024 + 1);
     }
 }

@@ -24,8 +24,9 @@ use super::problem::Problem;
 use super::shapes::{self, StateName, UserRequest};
 use super::shim::Shim;
 use crate::api::duration;
-use crate::api::v1alpha1::{CephPool, CephRequest, RequestState};
+use crate::api::v1alpha1::{CephRequest, RequestState};
 use crate::ceph::types::Fsid;
+use crate::controller::pools::GuardedPool;
 
 /// The longest that an answer is held.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -166,18 +167,47 @@ pub async fn visible(
         return Err(none());
     }
     let id = id.to_ascii_lowercase();
-    for found in shim.requests().find(&id).await? {
-        let namespace = found.namespace().unwrap_or_default();
-        let act = |verb| {
-            let act = Act::on_all(verb, "cephrequests");
-            act.within(&namespace).named(&id)
-        };
-        if caller.may(&act("get")).await? {
-            caller.must(&act(verb)).await?;
-            return Ok(found);
+    let may = async |verb, request: &CephRequest| {
+        let namespace = request.namespace().unwrap_or_default();
+        let act = Act::on_all(verb, "cephrequests");
+        caller.may(&act.within(&namespace).named(&id)).await
+    };
+    let mut seen = Vec::new();
+    for found in shim.requests().look_up(&id).await? {
+        if may("get", &found).await? {
+            seen.push(found);
         }
     }
-    Err(none())
+    let mut fit = Vec::new();
+    for found in &seen {
+        if may(verb, found).await? {
+            fit.push(Arc::clone(found));
+        }
+    }
+    let refused = |request: &CephRequest| {
+        let namespace = request.namespace().unwrap_or_default();
+        let act = Act::on_all(verb, "cephrequests");
+        act.within(&namespace).named(&id).refused(caller.name())
+    };
+    match (fit.pop(), seen.first()) {
+        (Some(found), _) if fit.is_empty() => Ok(found),
+        (Some(_), _) => Err(several(&id, &seen)),
+        (None, Some(seen)) => Err(refused(seen)),
+        (None, None) => Err(none()),
+    }
+}
+
+/// No ID is given twice; but whoever may create CephRequests in his namespace gives them any name, and which of several is
+/// meant is not for us to guess.
+fn several(id: &str, requests: &[Arc<CephRequest>]) -> Problem {
+    let namespaces: Vec<String> = requests
+        .iter()
+        .filter_map(|request| request.namespace())
+        .collect();
+    Problem::conflict(format!(
+        "there are CephRequests of the name {id} in several namespaces ({}): one of them was copied, and has to be deleted",
+        namespaces.join(", ")
+    ))
 }
 
 /// Waits until a request is complete, or until then, or until the program ends; as it is then.
@@ -205,23 +235,23 @@ pub async fn completed(shim: &Shim, found: Arc<CephRequest>, until: Instant) -> 
 /// A request in the words of the API, with what its object says of it.
 pub fn told(shim: &Shim, request: &CephRequest) -> UserRequest {
     let object = object_of(shim, request);
-    let mut told = shapes::user_request(&live::with(request, object.as_ref()));
-    if let Some(words) = live::waits(request, object.as_ref()) {
+    let object = object.as_ref().and_then(|object| object.0.as_ref().ok());
+    let mut told = shapes::user_request(&live::with(request, object));
+    if let Some(words) = live::waits(request, object) {
         told.status = words;
     }
     told
 }
 
 /// The object of a request that has not ended, as it is in memory.
-fn object_of(shim: &Shim, request: &CephRequest) -> Option<CephPool> {
+fn object_of(shim: &Shim, request: &CephRequest) -> Option<Arc<GuardedPool>> {
     let state = request.status.as_ref().map(|status| status.state);
     if state == Some(RequestState::Complete) {
         return None;
     }
     let namespace = request.namespace().unwrap_or_default();
     let reference = ObjectRef::new(&request.spec.pool_ref.name).within(&namespace);
-    let found = shim.memory().ok()?.pools.get(&reference)?;
-    found.0.as_ref().ok().cloned()
+    shim.memory().ok()?.pools.get(&reference)
 }
 
 async fn listed(
@@ -238,22 +268,20 @@ async fn listed(
         })
     });
     let state = state.transpose()?;
-    let mut found = shim.requests().all()?;
-    found.retain(|request| {
-        let live = || live::with(request, object_of(shim, request).as_ref());
-        fits(request) && state.is_none_or(|state| shapes::state(&live()) == state)
-    });
-    let namespaces: BTreeSet<String> = found
-        .iter()
-        .filter_map(|request| request.namespace())
-        .collect();
+    let namespaces = shim.requests().namespaces(&fits)?;
     let act = Act::on_all("get", "cephrequests");
     let visible = caller.where_may(&act, namespaces).await?;
     let visible: BTreeSet<String> = visible.into_iter().collect();
-    found.retain(|request| {
-        let namespace = request.metadata.namespace.as_ref();
-        namespace.is_some_and(|namespace| visible.contains(namespace))
-    });
+    let mut found = shim
+        .requests()
+        .those(|namespace, request| visible.contains(namespace) && fits(request))?;
+    if let Some(state) = state {
+        found.retain(|request| {
+            let object = object_of(shim, request);
+            let object = object.as_ref().and_then(|object| object.0.as_ref().ok());
+            shapes::state_name(live::state(request, object)) == state
+        });
+    }
     // Of those of one second the order is theirs by name, so that pages do not overlap.
     found.sort_by_cached_key(|request| {
         let name = request.metadata.name.clone();
@@ -278,5 +306,129 @@ fn address(headers: &HeaderMap, shim: &Shim, path: &str) -> String {
     match host {
         Some(host) => format!("{}://{host}{path}", shim.settings().scheme),
         None => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::body::{Body, to_bytes};
+    use axum::http::{Request, Response};
+    use k8s_openapi::api::authentication::v1::UserInfo;
+    use kube::Client;
+    use kube::client::Body as KubeBody;
+    use serde_json::{Value, json};
+    use tokio::sync::watch;
+    use tokio_util::sync::CancellationToken;
+    use tower::service_fn;
+
+    use super::super::caller::Access;
+    use super::super::memory::Requests;
+    use super::super::shim::Settings;
+    use super::*;
+    use crate::metrics::Metrics;
+
+    const ID: &str = "24b1fc3e-19e8-4fab-a6a3-9eebfd030ffd";
+
+    /// A shim and a caller, with an API server that has a request in each of these namespaces, and counts how often it is
+    /// asked for them. The caller may do in a namespace what stands in its name, such as `get` in `get-patch`.
+    fn shim(namespaces: &[&str]) -> (Shim, Caller, Arc<AtomicUsize>) {
+        let item = |namespace: &&str| {
+            json!({
+                "apiVersion": "poolwright.dev/v1alpha1", "kind": "CephRequest",
+                "metadata": {"name": ID, "namespace": namespace},
+                "spec": {"poolRef": {"name": "foo", "uid": "u", "generation": 3}, "connection": "main",
+                    "operation": "Update", "changedFields": ["size"]},
+            })
+        };
+        let items: Vec<Value> = namespaces.iter().map(item).collect();
+        let lists = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&lists);
+        let service = service_fn(move |request: Request<KubeBody>| {
+            let (items, count) = (items.clone(), Arc::clone(&count));
+            async move {
+                let answer = if request.method() == "GET" {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    json!({
+                        "apiVersion": "poolwright.dev/v1alpha1", "kind": "CephRequestList", "metadata": {},
+                        "items": items,
+                    })
+                } else {
+                    let body = to_bytes(Body::new(request.into_body()), usize::MAX).await?;
+                    let mut review: Value = serde_json::from_slice(&body)?;
+                    let asked = &review["spec"]["resourceAttributes"];
+                    let (verb, namespace) = (asked["verb"].as_str(), asked["namespace"].as_str());
+                    let allowed = namespace
+                        .unwrap_or_default()
+                        .contains(verb.expect("a verb"));
+                    review["status"] = json!({"allowed": allowed});
+                    review
+                };
+                Ok::<_, tower::BoxError>(Response::new(Body::from(answer.to_string())))
+            }
+        });
+        let client = Client::new(service, "default");
+        let (_, memory) = watch::channel(None);
+        let settings = Settings {
+            namespace: None,
+            application: "rbd".to_owned(),
+            scheme: "https",
+            calls_per_caller: 2,
+            metrics: Metrics::default(),
+            memory,
+        };
+        let stop = CancellationToken::new();
+        let (requests, _) = Requests::watch(client.clone(), stop.clone());
+        let user = UserInfo {
+            username: Some("anna".to_owned()),
+            ..UserInfo::default()
+        };
+        let caller = Caller::new(user, Access::new(client.clone()));
+        (Shim::new(settings, client, requests, stop), caller, lists)
+    }
+
+    /// Of several requests of an ID the one that the caller may see, and may do this to; where there is no telling, none.
+    #[tokio::test]
+    async fn of_several() {
+        for (namespaces, verb, expected) in [
+            (&["a", "get-b"][..], "get", Ok("get-b")),
+            (&["get-a", "get-patch-b"], "patch", Ok("get-patch-b")),
+            (&["a", "patch-b"], "patch", Err(404)),
+            (&["a", "get-b"], "patch", Err(403)),
+            (&["get-a", "get-b", "c"], "get", Err(409)),
+            (&[], "get", Err(404)),
+        ] {
+            let (shim, caller, _) = shim(namespaces);
+            let found = visible(&shim, &caller, verb, ID).await;
+            if let Err(problem) = &found {
+                assert!(!problem.detail.contains(", c"), "{problem:?}");
+            }
+            let found = found.map(|request| request.namespace().unwrap_or_default());
+            let found = found.map_err(|problem| problem.status);
+            assert_eq!(
+                found,
+                expected.map(str::to_owned),
+                "{verb} of {namespaces:?}"
+            );
+        }
+    }
+
+    /// One that there is not is asked for once, however many ask at once or soon after.
+    #[tokio::test]
+    async fn of_none() {
+        let (shim, caller, lists) = shim(&[]);
+        let asking = (0..5).map(|_| visible(&shim, &caller, "get", ID));
+        for found in futures::future::join_all(asking).await {
+            assert_eq!(found.expect_err("none").status, 404);
+        }
+        assert_eq!(lists.load(Ordering::SeqCst), 1);
+        let (shim, caller, lists) = self::shim(&["get-a"]);
+        for _ in 0..2 {
+            visible(&shim, &caller, "get", ID)
+                .await
+                .expect("it is there");
+        }
+        assert_eq!(lists.load(Ordering::SeqCst), 2, "it may have changed");
     }
 }

@@ -5,10 +5,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use axum_server::Handle;
+use axum_server::tls_rustls::RustlsAcceptor;
 use hyper_util::rt::TokioTimer;
 use kube::{Client, Config};
 use tokio_util::sync::CancellationToken;
 
+use super::accept::Door;
 use super::memory::Requests;
 use super::router::router;
 use super::shim::{Settings, Shim};
@@ -66,14 +68,14 @@ pub async fn serve(
     let routes = router(&shim).into_make_service();
     let tls = keeper.as_ref().map(Keeper::config);
     let serving = async {
+        let mut server = axum_server::from_tcp(listener)?.handle(handle.clone());
+        patient(server.http_builder());
+        let (server, door) = (server.http1_only(), Door::default());
         if let Some(tls) = tls {
-            let mut server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone());
-            patient(server.http_builder());
-            server.http1_only().serve(routes).await
+            let door = RustlsAcceptor::new(tls).acceptor(door);
+            server.acceptor(door).serve(routes).await
         } else {
-            let mut server = axum_server::from_tcp(listener)?.handle(handle.clone());
-            patient(server.http_builder());
-            server.http1_only().serve(routes).await
+            server.acceptor(door).serve(routes).await
         }
     };
     let keeping = async {

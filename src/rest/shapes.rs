@@ -328,7 +328,12 @@ impl StateName {
 /// How far a request is.
 pub fn state(request: &CephRequest) -> StateName {
     let status = request.status.as_ref();
-    match status.map(|status| status.state).unwrap_or_default() {
+    state_name(status.map(|status| status.state).unwrap_or_default())
+}
+
+/// A state in Calamari's words.
+pub const fn state_name(state: RequestState) -> StateName {
+    match state {
         RequestState::New => StateName::New,
         RequestState::Submitted | RequestState::AwaitingOsdMap => StateName::Submitted,
         RequestState::Complete => StateName::Complete,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::Client;
+use moka::future::Cache;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,8 @@ use crate::metrics::Metrics;
 
 /// In how many seconds to try again what needs a cluster or an API server that does not answer.
 pub const AWAY: u32 = 5;
+/// How long it is believed what the defaults of a cluster are: nobody changes them often, and everybody may ask.
+const DEFAULTS: Duration = Duration::from_secs(30);
 
 /// What the API is started with.
 #[derive(Clone, Debug)]
@@ -53,6 +56,7 @@ struct Shared {
     requests: Requests,
     turns: Mutex<HashMap<String, usize>>,
     locks: Locks,
+    defaults: Cache<Fsid, [String; 4]>,
     shutdown: CancellationToken,
 }
 
@@ -145,6 +149,7 @@ impl Shim {
             requests,
             turns: Mutex::default(),
             locks: Locks::default(),
+            defaults: Cache::builder().time_to_live(DEFAULTS).build(),
             shutdown,
         }))
     }
@@ -167,6 +172,11 @@ impl Shim {
     /// One change of an object at a time.
     pub fn locks(&self) -> &Locks {
         &self.0.locks
+    }
+
+    /// What the monitors of a cluster said lately of the defaults of pools.
+    pub fn defaults(&self) -> &Cache<Fsid, [String; 4]> {
+        &self.0.defaults
     }
 
     /// Cancelled when the program ends: what waits answers with what there is.

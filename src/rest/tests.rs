@@ -97,7 +97,7 @@ fn api() -> Api {
     let (requests, _) = Requests::watch(client.clone(), stop.clone());
     let shim = Shim::new(settings, client, requests, stop);
     let release = Arc::new(Notify::new());
-    let held = Arc::clone(&release);
+    let (held, slow) = (Arc::clone(&release), Arc::clone(&release));
     let waits = async move || {
         held.notified().await;
         StatusCode::NO_CONTENT
@@ -119,6 +119,7 @@ fn api() -> Api {
             "/plain",
             get(async || (StatusCode::BAD_GATEWAY, "plain").into_response()),
         )
+        .route("/long", get(async || "x".repeat(100_000)))
         .route("/hold", get(waits))
         .route(
             "/never",
@@ -129,6 +130,13 @@ fn api() -> Api {
             post(async |caller: Caller| {
                 caller.may(&Act::on_all("get", "cephpools")).await?;
                 Ok::<_, Problem>(accepted("24b1fc3e", "cephpools a/b".to_owned()))
+            }),
+        )
+        .route(
+            "/slow",
+            post(async move || {
+                slow.notified().await;
+                accepted("24b1fc3e", "cephpools a/slow".to_owned())
             }),
         )
         .route(
@@ -220,7 +228,7 @@ impl Api {
 
 const JSON: &str = "application/json";
 
-/// Only JSON is read, of at most 1 MiB, whether its length is said or not.
+/// Only JSON is read, of at most 64 KiB, whether its length is said or not.
 #[tokio::test]
 async fn bodies() {
     let api = api();
@@ -257,7 +265,7 @@ async fn bodies() {
     for body in broken {
         api.post("/echo", JSON, body).await.problem(400);
     }
-    let deep = "[".repeat(100_000);
+    let deep = "[".repeat(60_000);
     api.post("/echo", JSON, deep).await.problem(400);
 
     let largest = format!("\"{}\"", "x".repeat(LARGEST_BODY - 2));
@@ -265,7 +273,7 @@ async fn bodies() {
     api.post("/echo", JSON, format!("{largest} "))
         .await
         .problem(413);
-    let pieces = (0..17).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 65_536])));
+    let pieces = (0..17).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 4096])));
     let unsaid = Body::from_stream(futures::stream::iter(pieces));
     api.post("/echo", JSON, unsaid).await.problem(413);
     let said = [
@@ -379,6 +387,36 @@ async fn turns() {
     );
 }
 
+/// A call is under way until its answer has been taken, and says before how long it is.
+#[tokio::test]
+async fn answers_that_nobody_reads() {
+    let api = api();
+    let long = async || {
+        let request = Request::builder()
+            .uri("/long")
+            .header("authorization", "Bearer anna")
+            .body(Body::empty())
+            .expect("a request");
+        let answer = api.router.clone().oneshot(request).await;
+        answer.expect("an answer")
+    };
+    let (first, second) = (long().await, long().await);
+    assert_eq!(first.headers()["content-length"], "100000");
+    api.get("/memory", "anna").await.problem(429);
+    let text = to_bytes(first.into_body(), usize::MAX).await;
+    assert_eq!(text.expect("a body").len(), 100_000);
+    api.get("/memory", "anna").await.problem(503);
+    let mut pieces = second.into_body().into_data_stream();
+    for _ in 0..6 {
+        let piece = pieces.next().await.expect("a piece").expect("bytes");
+        assert_eq!(piece.len(), 16 * 1024);
+    }
+    let _third = long().await;
+    api.get("/memory", "anna").await.problem(429);
+    drop(pieces);
+    api.get("/memory", "anna").await.problem(503);
+}
+
 /// What was written, as a log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -391,6 +429,64 @@ impl Write for Log {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+impl Log {
+    fn text(&self) -> String {
+        let bytes = self.0.lock().expect("no panic").clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    fn audited(&self) -> Vec<Value> {
+        self.text()
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .filter(|line: &Value| line["target"] == "poolwright::audit")
+            .map(|line| line["fields"].clone())
+            .collect()
+    }
+}
+
+/// A change goes on when its caller hangs up, or is told that it took too long: it stays his until its end, and then it is
+/// in the log with what it did.
+#[tokio::test(start_paused = true)]
+async fn changes_go_on() {
+    let api = api();
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_writer(move || writer.clone())
+        .finish();
+    api.post("/change", JSON, "{}").await;
+    let guard = tracing::subscriber::set_default(subscriber);
+    tracing::callsite::rebuild_interest_cache();
+    let hung_up = tokio::time::timeout(
+        std::time::Duration::from_secs(1),
+        api.post("/slow", JSON, "{}"),
+    );
+    assert!(hung_up.await.is_err());
+    api.post("/slow", JSON, "{}").await.problem(503);
+    api.get("/memory", "anna").await.problem(429);
+    assert_eq!(log.audited(), [] as [Value; 0]);
+    api.release.notify_waiters();
+    while log.audited().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let line = json!({
+        "message": "call", "user": "anna", "verb": "POST", "path": "/slow", "object": "cephpools a/slow",
+        "request_id": "24b1fc3e", "status": 202,
+    });
+    assert_eq!(log.audited(), [line.clone(), line]);
+    drop(guard);
+    api.get("/memory", "anna").await.problem(503);
+    let text = api.metrics.encode().expect("text");
+    for status in ["499", "503"] {
+        let line = format!(
+            "poolwright_rest_calls_total{{method=\"POST\",route=\"/slow\",status=\"{status}\"}} 1"
+        );
+        assert!(text.contains(&line), "{line} in {text}");
     }
 }
 
@@ -419,15 +515,9 @@ async fn audit() {
         .problem(401);
     api.get("/memory", "anna").await.problem(503);
     drop(guard);
-    let text = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
-    let lines: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .filter(|line: &Value| line["target"] == "poolwright::audit")
-        .map(|line| line["fields"].clone())
-        .collect();
+    let text = log.text();
     assert_eq!(
-        lines,
+        log.audited(),
         [
             json!({
                 "message": "call", "user": "anna", "verb": "POST", "path": "/change", "object": "cephpools a/b",

@@ -217,7 +217,7 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("utoipa_axum", &["rest"]),
     ("prometheus_client", &["metrics"]),
     ("tracing_subscriber", &["telemetry"]),
-    ("tower", &["controller::fence"]),
+    ("tower", &["controller::fence", "rest::accept"]),
     ("http", &["controller::fence"]),
 ];
 
