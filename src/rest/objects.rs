@@ -3,19 +3,23 @@
 use std::sync::Arc;
 
 use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
 use serde_json::{Value, json};
 
 use super::attributes::{self, Asked, Fault, Ground, Set};
 use super::merge;
 use super::problem::{FieldProblem, Kind, Problem};
 use super::shim::Shim;
-use crate::api::v1alpha1::{ANNOTATION_PAUSED, API_VERSION, AdoptionPolicy, CephPool, Management};
+use crate::api::v1alpha1::{
+    ANNOTATION_PAUSED, API_VERSION, AdoptionPolicy, CephPool, Management, Verb,
+};
 use crate::api::validate;
 use crate::ceph::osd_map::{Pool, PoolKind};
 use crate::ceph::types::{Fsid, PoolIdentity, PoolName};
 use crate::ceph::view::ClusterView;
+use crate::controller::grants::permits;
 use crate::controller::record;
-use crate::request::ownership::Owner;
+use crate::request::ownership::{Mark, Owner, read_mark};
 use crate::request::user_request::values;
 use crate::request::wish::{Record, Wish};
 
@@ -68,11 +72,12 @@ pub fn of_pool(
     view: &ClusterView,
     pool: &Pool,
 ) -> Result<Option<Arc<CephPool>>, Problem> {
-    let identity = view.map().identity(pool);
-    let objects = of_cluster(shim, view.fsid())?;
+    let (identity, fsid) = (view.map().identity(pool), view.fsid());
+    let objects = of_cluster(shim, fsid)?;
     let stands: Vec<(Stands, &Arc<CephPool>)> = objects
         .iter()
-        .map(|object| (stands(object, &identity, &pool.name), object))
+        .map(|object| (stands(object, &identity, pool), object))
+        .filter(|(stands, object)| *stands == Stands::Owner || is_granted(shim, fsid, object))
         .collect();
     let of = |wanted: &Stands| stands.iter().find(|(stands, _)| stands == wanted);
     if let Some((_, found)) = of(&Stands::Owner).or_else(|| of(&Stands::Adopter)) {
@@ -99,12 +104,17 @@ enum Stands {
     Apart,
 }
 
-fn stands(object: &CephPool, identity: &PoolIdentity, name: &PoolName) -> Stands {
-    let known = record::in_status(object).or_else(|| record::annotated(object));
+fn stands(object: &CephPool, identity: &PoolIdentity, pool: &Pool) -> Stands {
+    // Anybody who can write an object can write its annotations: the pool has to say so, too.
+    let known = record::in_status(object).or_else(|| {
+        record::annotated(object).filter(|known| known != identity || is_marked(pool, object))
+    });
     if known.as_ref() == Some(identity) {
         return Stands::Owner;
     }
-    if object.wanted_pool_name() != name.as_str() || object.spec.management != Management::Manage {
+    if object.wanted_pool_name() != pool.name.as_str()
+        || object.spec.management != Management::Manage
+    {
         return Stands::Apart;
     }
     match known {
@@ -112,6 +122,41 @@ fn stands(object: &CephPool, identity: &PoolIdentity, name: &PoolName) -> Stands
         None if object.spec.adoption_policy == AdoptionPolicy::IfUnowned => Stands::Adopter,
         None => Stands::Wishes,
     }
+}
+
+/// Whether the mark of a pool names an object, of whichever control plane.
+fn is_marked(pool: &Pool, object: &CephPool) -> bool {
+    let owner = Owner {
+        instance: String::new(),
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+    };
+    match read_mark(pool, &owner) {
+        Mark::Missing => false,
+        Mark::Ours { .. } => true,
+        Mark::Foreign(mark) => mark.object == Some(owner.object()),
+    }
+}
+
+/// Whether the connection of an object grants it anything of the name that it wishes for. What nobody grants gets nothing.
+fn is_granted(shim: &Shim, fsid: &Fsid, object: &CephPool) -> bool {
+    let namespace = object.namespace().unwrap_or_default();
+    let (Ok(memory), Ok(connections)) = (shim.memory(), shim.connections(fsid)) else {
+        return true;
+    };
+    let Some(known) = memory.namespaces.get(&ObjectRef::new(&namespace)) else {
+        // Its labels are on their way.
+        return true;
+    };
+    let name = PoolName::new(object.wanted_pool_name());
+    let its = &object.spec.connection_ref.name;
+    let mut its = connections.iter().filter(|one| one.name == *its);
+    its.any(|connection| {
+        let may = |verb| permits(&connection.spec, &namespace, known.labels(), &name, verb).is_ok();
+        [Verb::Create, Verb::Adopt, Verb::Update, Verb::Rename]
+            .into_iter()
+            .any(may)
+    })
 }
 
 impl Stands {
@@ -156,7 +201,7 @@ pub fn is_still(
             "CephPool {namespace}/{name} was deleted and made anew meanwhile; ask again"
         )));
     }
-    let stands = stands(now, identity, &pool.name);
+    let stands = stands(now, identity, pool);
     if let Some(problem) = stands.problem(now, pool) {
         return Err(problem);
     }
@@ -172,7 +217,7 @@ pub fn is_still(
 /// The object that wishes for a pool of this name in a cluster.
 pub fn wishing(shim: &Shim, fsid: &Fsid, pool: &str) -> Result<Option<Arc<CephPool>>, Problem> {
     let mut objects = of_cluster(shim, fsid)?.into_iter();
-    Ok(objects.find(|object| object.wanted_pool_name() == pool))
+    Ok(objects.find(|object| object.wanted_pool_name() == pool && is_granted(shim, fsid, object)))
 }
 
 /// What keeps an object from being changed by a call.
