@@ -416,3 +416,6 @@ fn name_of(field: &str) -> String {
     attributes::attribute_of(field)
         .map_or_else(|| field.trim_start_matches('.').to_owned(), str::to_owned)
 }
+
+#[cfg(test)]
+mod tests;

@@ -493,7 +493,8 @@ mod tests {
             let mut object = json!({
                 "apiVersion": "poolwright.dev/v1alpha1", "kind": "CephPool",
                 "metadata": {"name": "a", "generation": 2, "annotations": {ANNOTATION_DELETION_REQUEST_ID: "one"}},
-                "spec": {"connectionRef": {"name": "main"}, "deletionPolicy": policy},
+                "spec": {"connectionRef": {"name": "main"}, "type": "Replicated", "replicated": {},
+                    "deletionPolicy": policy},
             });
             if let Some(meant) = meant {
                 object["metadata"]["annotations"][ANNOTATION_DELETION_POOL] = json!(meant);
