@@ -57,6 +57,9 @@ pub const ANNOTATION_CONFIRM: &str = "poolwright.dev/confirm";
 pub const ANNOTATION_REQUEST_ID: &str = "poolwright.dev/request-id";
 /// Annotation on a `CephPool`, set by the REST shim: the UUID that the request of its deletion has to have.
 pub const ANNOTATION_DELETION_REQUEST_ID: &str = "poolwright.dev/deletion-request-id";
+/// Annotation on a `CephPool`, set by the REST shim: `<fsid>/<pool id>/<create time in µs>` of the pool whose deletion was
+/// asked for. The object is not deleted for it when it has another one.
+pub const ANNOTATION_DELETION_POOL: &str = "poolwright.dev/deletion-pool";
 /// Label on a `CephRequest` that was not made by the controller: what made it.
 pub const LABEL_ORIGIN: &str = "poolwright.dev/origin";
 /// The value of [`LABEL_ORIGIN`] for what the REST shim made.

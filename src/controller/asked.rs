@@ -16,7 +16,10 @@ use super::pool::asked;
 use super::pools::Pools;
 use super::requests;
 use super::triggers::{Urgent, send};
-use crate::api::v1alpha1::{CephRequest, LABEL_ORIGIN, ORIGIN_REST, RequestState};
+use crate::api::v1alpha1::{
+    ANNOTATION_DELETION_REQUEST_ID, ANNOTATION_REQUEST_ID, CephPool, CephRequest, LABEL_ORIGIN,
+    ORIGIN_REST, RequestState,
+};
 
 /// How often all of them are looked through, for what a watch has missed.
 pub(super) const SWEEP: Duration = Duration::from_secs(600);
@@ -78,7 +81,17 @@ async fn take(pools: &Arc<Pools>, urgent: &Urgent, record: CephRequest) {
     if record.spec.pool_ref.uid.is_empty() {
         let made = record.creation_timestamp();
         let now = Timestamp::now();
-        if made.is_some_and(|made| now.duration_since(made.0).unsigned_abs() > RESERVED) {
+        if let Some(object) = showing(pools, &record) {
+            // It was applied. The watch brings the record again when it is filled in.
+            if let Err(error) = requests::bind(&pools.client, &object, &record).await {
+                tracing::warn!(
+                    request = record.name_any(),
+                    error = chain(&error),
+                    "cannot fill in the CephRequest; it is tried again within {} min",
+                    SWEEP.as_secs() / 60
+                );
+            }
+        } else if made.is_some_and(|made| now.duration_since(made.0).unsigned_abs() > RESERVED) {
             requests::fail_record(&pools.client, &record, NEVER_APPLIED, now).await;
         }
         return;
@@ -104,6 +117,21 @@ async fn take(pools: &Arc<Pools>, urgent: &Urgent, record: CephRequest) {
         }
         None => {}
     }
+}
+
+/// The object of a reserved record, if it shows that its change was applied.
+fn showing(pools: &Pools, record: &CephRequest) -> Option<CephPool> {
+    let namespace = record.namespace().unwrap_or_default();
+    let found = pools
+        .objects
+        .get(&ObjectRef::new(&record.spec.pool_ref.name).within(&namespace));
+    let object = found.as_ref().and_then(|found| found.0.as_ref().ok())?;
+    let id = record.name_any();
+    let annotations = [ANNOTATION_REQUEST_ID, ANNOTATION_DELETION_REQUEST_ID];
+    annotations
+        .into_iter()
+        .any(|annotation| object.annotations().get(annotation) == Some(&id))
+        .then(|| object.clone())
 }
 
 /// Tells the pool of a record, if the watch of pools has brought it.

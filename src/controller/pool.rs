@@ -46,6 +46,8 @@ use crate::request::work::PoolKey;
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
 /// How far a run is, is written between its rounds at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+/// How soon what is asked for is looked at again, when that failed.
+const TAKE_IN_AGAIN: Duration = Duration::from_secs(10);
 /// Whether the owner of a pool that somebody else wishes for is still there, is looked at so often.
 const OWNERS_EVERY: Duration = Duration::from_secs(60);
 /// `status.observed` is written for its own sake at most this often.
@@ -149,8 +151,19 @@ async fn attend(pools: &Arc<Pools>, seen: &Arc<CephPool>) -> Result<Action, Erro
         key: &key,
         object: &object,
     };
-    asked::take_in(&subject).await?;
-    let look = if object.metadata.deletion_timestamp.is_some() {
+    let not_taken_in = match asked::take_in(&subject).await {
+        Ok(()) => false,
+        Err(error) => {
+            // Who asked waits longer; the pool is looked after all the same.
+            tracing::warn!(
+                pool = object.name_any(),
+                error = chain(&error),
+                "cannot take in what is asked for; trying again"
+            );
+            true
+        }
+    };
+    let mut look = if object.metadata.deletion_timestamp.is_some() {
         if !object
             .finalizers()
             .iter()
@@ -175,6 +188,9 @@ async fn attend(pools: &Arc<Pools>, seen: &Arc<CephPool>) -> Result<Action, Erro
             look
         }
     };
+    if not_taken_in {
+        look.requeue = look.requeue.min(TAKE_IN_AGAIN);
+    }
     write(&subject, look).await
 }
 

@@ -296,7 +296,9 @@ impl UserRequest {
 
     /// Looks at a newer view. Returns whether the request ended by it.
     pub fn observe(&mut self, seen: Observation<'_>, now: Timestamp) -> bool {
+        // Whether a pool is gone is not in a plan: what removes it says so.
         if self.is_complete()
+            || self.operation == Operation::Delete
             || self
                 .awaited_epoch
                 .is_some_and(|awaited| seen.epoch < awaited)

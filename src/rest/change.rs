@@ -31,7 +31,7 @@ use crate::api::v1alpha1::{
     ANNOTATION_CONFIRM, ANNOTATION_REQUEST_ID, CephPool, Management, Operation,
 };
 use crate::ceph::osd_map::Pool;
-use crate::ceph::types::{Fsid, PoolId};
+use crate::ceph::types::{Fsid, PoolId, PoolIdentity};
 use crate::ceph::view::ClusterView;
 
 /// Whether to take over fields that somebody else manages
@@ -94,7 +94,6 @@ pub async fn patch(
 ) -> Result<Response, Problem> {
     let asked = Asked::read(&body, Deed::Change).map_err(|faults| objects::faulty(&faults))?;
     let force = query.value()?;
-    let place = Place::find(&shim, &caller, &fsid, id, &headers).await?;
     let path = format!("/api/v2/cluster/{fsid}/pool/{id}");
     let change = ids::Change {
         method: "PATCH",
@@ -106,6 +105,8 @@ pub async fn patch(
         Begun::Before(answer) => return Ok(*answer),
         Begun::New(ticket) => *ticket,
     };
+    // After that: the same call with the same key has the same answer, though the pool has changed by it, or is gone.
+    let place = Place::find(&shim, &caller, &fsid, id, &headers).await?;
     let call = Call {
         shim,
         caller,
@@ -170,6 +171,16 @@ impl Place {
         })
     }
 
+    /// Which pool it is, whatever becomes of its name.
+    pub(super) fn identity(&self) -> PoolIdentity {
+        self.view.map().identity(&self.pool)
+    }
+
+    /// Looks whether an object that was read anew is the one that was found for the pool.
+    pub(super) fn is_still(&self, found: &CephPool, now: &CephPool) -> Result<(), Problem> {
+        objects::is_still(found, now, &self.identity(), &self.pool)
+    }
+
     /// The connection of an object, which need not be the one that the caller sees the pool by.
     pub(super) fn management(&self, shim: &Shim, object: &CephPool) -> Result<Management, Problem> {
         let all = shim.connections(self.view.fsid())?;
@@ -204,8 +215,8 @@ struct Call {
 impl Call {
     async fn change(self, mut ticket: Ticket) -> Result<Response, Problem> {
         let answer = Box::pin(self.work(&mut ticket)).await;
-        if answer.is_err() {
-            ticket.give_up().await;
+        if let Err(problem) = &answer {
+            ticket.give_up_after(problem).await;
         }
         answer
     }
@@ -294,6 +305,7 @@ impl Call {
         let _turn = self.shim.locks().of(&target).await;
         let api: Api<CephPool> = Api::namespaced(self.shim.client().clone(), &target.namespace);
         let object = writes::read(&api, &target).await?;
+        self.place.is_still(found, &object)?;
         objects::can_be_changed(&object, management)?;
         let (sets, after) = self.planned(&target, &object)?;
         let spec = spec_of(&object);
@@ -330,6 +342,7 @@ impl Call {
         ticket.reserve(&about).await?;
         let id = ticket.id.clone();
         let plan = |object: &CephPool| {
+            self.place.is_still(found, object)?;
             objects::can_be_changed(object, management)?;
             let (sets, _) = self.planned(&target, object)?;
             Ok(Change {
@@ -340,7 +353,7 @@ impl Call {
         let applied = writes::apply(
             self.shim.client(),
             object,
-            (ANNOTATION_REQUEST_ID, &id),
+            &[(ANNOTATION_REQUEST_ID, &id)],
             self.force,
             plan,
         )

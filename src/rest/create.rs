@@ -127,12 +127,17 @@ async fn make(
             connection.name
         )));
     }
-    if let Some(there) = view.pool_named(&pool) {
+    let wishing = objects::wishing(&shim, view.fsid(), pool.as_str())?;
+    // A call of the same key may have made it, and been ended before it could say so.
+    let is_new = wishing
+        .as_ref()
+        .is_none_or(|there| !asked_before(there, &ticket.id));
+    if let Some(there) = view.pool_named(&pool).filter(|_| is_new) {
         return Err(
             Problem::conflict(format!("pool {pool} exists, with the id {}", there.id.0)).at("name"),
         );
     }
-    if let Some(there) = objects::wishing(&shim, view.fsid(), pool.as_str())? {
+    if let Some(there) = wishing.filter(|_| is_new) {
         return Err(taken(&pool, &Target::of(&there)));
     }
     let ground = Ground {
@@ -186,7 +191,7 @@ async fn make(
             Err(taken(&pool, &Target::of(&there)))
         }
         Err(problem) => {
-            ticket.give_up().await;
+            ticket.give_up_after(&problem).await;
             Err(problem)
         }
     }

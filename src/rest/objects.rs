@@ -3,19 +3,23 @@
 use std::sync::Arc;
 
 use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
 use serde_json::{Value, json};
 
 use super::attributes::{self, Asked, Fault, Ground, Set};
 use super::merge;
 use super::problem::{FieldProblem, Kind, Problem};
 use super::shim::Shim;
-use crate::api::v1alpha1::{ANNOTATION_PAUSED, API_VERSION, AdoptionPolicy, CephPool, Management};
+use crate::api::v1alpha1::{
+    ANNOTATION_PAUSED, API_VERSION, AdoptionPolicy, CephPool, Management, Verb,
+};
 use crate::api::validate;
 use crate::ceph::osd_map::{Pool, PoolKind};
-use crate::ceph::types::{Fsid, PoolIdentity};
+use crate::ceph::types::{Fsid, PoolIdentity, PoolName};
 use crate::ceph::view::ClusterView;
+use crate::controller::grants::permits;
 use crate::controller::record;
-use crate::request::ownership::Owner;
+use crate::request::ownership::{Mark, Owner, read_mark};
 use crate::request::user_request::values;
 use crate::request::wish::{Record, Wish};
 
@@ -62,46 +66,158 @@ fn of_cluster(shim: &Shim, fsid: &Fsid) -> Result<Vec<Arc<CephPool>>, Problem> {
 ///
 /// # Errors
 ///
-/// 409 when an object wishes for the pool that does not get it.
+/// 409 when an object wishes for the pool that does not get it, or that has another one.
 pub fn of_pool(
     shim: &Shim,
     view: &ClusterView,
     pool: &Pool,
 ) -> Result<Option<Arc<CephPool>>, Problem> {
-    let identity = view.map().identity(pool);
-    let objects = of_cluster(shim, view.fsid())?;
-    if let Some(owner) = objects.iter().find(|object| has(object, &identity)) {
-        return Ok(Some(Arc::clone(owner)));
-    }
-    let wishes = objects
+    let (identity, fsid) = (view.map().identity(pool), view.fsid());
+    let objects = of_cluster(shim, fsid)?;
+    let stands: Vec<(Stands, &Arc<CephPool>)> = objects
         .iter()
-        .filter(|object| object.wanted_pool_name() == pool.name.as_str());
-    let mut wishes = wishes.filter(|object| object.spec.management == Management::Manage);
-    let Some(first) = wishes.next() else {
-        return Ok(None);
-    };
-    if first.spec.adoption_policy == AdoptionPolicy::IfUnowned {
-        return Ok(Some(Arc::clone(first)));
+        .map(|object| (stands(object, &identity, pool), object))
+        .filter(|(stands, object)| *stands == Stands::Owner || is_granted(shim, fsid, object))
+        .collect();
+    let of = |wanted: &Stands| stands.iter().find(|(stands, _)| stands == wanted);
+    if let Some((_, found)) = of(&Stands::Owner).or_else(|| of(&Stands::Adopter)) {
+        return Ok(Some(Arc::clone(found)));
     }
-    Err(Problem::conflict(format!(
-        "CephPool {}/{} wishes for a pool of the name {}, and this one is not its own; set its adoptionPolicy to \
-         IfUnowned to have it take over this one, or delete it",
-        first.namespace().unwrap_or_default(),
-        first.name_any(),
-        pool.name
-    )))
+    let problem = stands
+        .iter()
+        .find_map(|(stands, object)| stands.problem(object, pool));
+    problem.map_or(Ok(None), Err)
 }
 
-/// Whether a pool is an object's, as far as the object knows.
-fn has(object: &CephPool, identity: &PoolIdentity) -> bool {
-    let known = record::in_status(object).or_else(|| record::annotated(object));
-    known.as_ref() == Some(identity)
+/// How an object stands to a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stands {
+    /// It is its own, as far as the object knows.
+    Owner,
+    /// It has none yet, and takes this one over.
+    Adopter,
+    /// It wishes for the name, and takes nothing over.
+    Wishes,
+    /// It wishes for the name, and has this other pool.
+    Other(PoolIdentity),
+    /// It has nothing to do with it.
+    Apart,
+}
+
+fn stands(object: &CephPool, identity: &PoolIdentity, pool: &Pool) -> Stands {
+    // Anybody who can write an object can write its annotations: the pool has to say so, too.
+    let known = record::in_status(object).or_else(|| {
+        record::annotated(object).filter(|known| known != identity || is_marked(pool, object))
+    });
+    if known.as_ref() == Some(identity) {
+        return Stands::Owner;
+    }
+    if object.wanted_pool_name() != pool.name.as_str()
+        || object.spec.management != Management::Manage
+    {
+        return Stands::Apart;
+    }
+    match known {
+        Some(other) => Stands::Other(other),
+        None if object.spec.adoption_policy == AdoptionPolicy::IfUnowned => Stands::Adopter,
+        None => Stands::Wishes,
+    }
+}
+
+/// Whether the mark of a pool names an object, of whichever control plane.
+fn is_marked(pool: &Pool, object: &CephPool) -> bool {
+    let owner = Owner {
+        instance: String::new(),
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+    };
+    match read_mark(pool, &owner) {
+        Mark::Missing => false,
+        Mark::Ours { .. } => true,
+        Mark::Foreign(mark) => mark.object == Some(owner.object()),
+    }
+}
+
+/// Whether the connection of an object grants it anything of the name that it wishes for. What nobody grants gets nothing.
+fn is_granted(shim: &Shim, fsid: &Fsid, object: &CephPool) -> bool {
+    let namespace = object.namespace().unwrap_or_default();
+    let (Ok(memory), Ok(connections)) = (shim.memory(), shim.connections(fsid)) else {
+        return true;
+    };
+    let Some(known) = memory.namespaces.get(&ObjectRef::new(&namespace)) else {
+        // Its labels are on their way.
+        return true;
+    };
+    let name = PoolName::new(object.wanted_pool_name());
+    let its = &object.spec.connection_ref.name;
+    let mut its = connections.iter().filter(|one| one.name == *its);
+    its.any(|connection| {
+        let may = |verb| permits(&connection.spec, &namespace, known.labels(), &name, verb).is_ok();
+        [Verb::Create, Verb::Adopt, Verb::Update, Verb::Rename]
+            .into_iter()
+            .any(may)
+    })
+}
+
+impl Stands {
+    /// Why a call about a pool is not about this object, though it wishes for the pool's name.
+    fn problem(&self, object: &CephPool, pool: &Pool) -> Option<Problem> {
+        let (name, id) = (&pool.name, pool.id.0);
+        let why = match self {
+            Self::Owner | Self::Adopter | Self::Apart => return None,
+            Self::Wishes => format!(
+                "wishes for a pool of the name {name}, and this one is not its own; set its adoptionPolicy to \
+                 IfUnowned to have it take over this one, or delete it"
+            ),
+            Self::Other(other) => format!(
+                "wishes for the name {name} of pool {id}, and has the pool {} of cluster {}, created at {}; give it \
+                 another poolName, or delete it with deletionPolicy: Retain",
+                other.id.0, other.fsid, other.create_time
+            ),
+        };
+        let target = Target::of(object);
+        let (namespace, name) = (target.namespace, target.name);
+        Some(Problem::conflict(format!(
+            "CephPool {namespace}/{name} {why}"
+        )))
+    }
+}
+
+/// Looks whether an object that was read anew is the one that the caller may change, and still the pool's.
+///
+/// # Errors
+///
+/// 409 when it was made anew, or has another pool by now.
+pub fn is_still(
+    found: &CephPool,
+    now: &CephPool,
+    identity: &PoolIdentity,
+    pool: &Pool,
+) -> Result<(), Problem> {
+    let target = Target::of(now);
+    let (namespace, name) = (target.namespace, target.name);
+    if found.uid() != now.uid() {
+        return Err(Problem::conflict(format!(
+            "CephPool {namespace}/{name} was deleted and made anew meanwhile; ask again"
+        )));
+    }
+    let stands = stands(now, identity, pool);
+    if let Some(problem) = stands.problem(now, pool) {
+        return Err(problem);
+    }
+    if stands == Stands::Apart {
+        let (pool, id) = (&pool.name, pool.id.0);
+        return Err(Problem::conflict(format!(
+            "CephPool {namespace}/{name} is not that of pool {id} ({pool}) any more; ask again"
+        )));
+    }
+    Ok(())
 }
 
 /// The object that wishes for a pool of this name in a cluster.
 pub fn wishing(shim: &Shim, fsid: &Fsid, pool: &str) -> Result<Option<Arc<CephPool>>, Problem> {
     let mut objects = of_cluster(shim, fsid)?.into_iter();
-    Ok(objects.find(|object| object.wanted_pool_name() == pool))
+    Ok(objects.find(|object| object.wanted_pool_name() == pool && is_granted(shim, fsid, object)))
 }
 
 /// What keeps an object from being changed by a call.
@@ -300,3 +416,6 @@ fn name_of(field: &str) -> String {
     attributes::attribute_of(field)
         .map_or_else(|| field.trim_start_matches('.').to_owned(), str::to_owned)
 }
+
+#[cfg(test)]
+mod tests;

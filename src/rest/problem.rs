@@ -163,6 +163,8 @@ pub struct Problem {
     pub retry_after: Option<u32>,
     /// How to say who calls: the header `WWW-Authenticate`.
     pub challenge: Option<Challenge>,
+    /// Whether what was asked for may have been done all the same: the API server did not say.
+    pub may_be_done: bool,
 }
 
 /// Why it is not known who calls, in the words of RFC 6750.
@@ -259,6 +261,7 @@ impl Problem {
             manager: None,
             retry_after: None,
             challenge: None,
+            may_be_done: false,
         }
     }
 

@@ -21,8 +21,8 @@ use super::shim::Shim;
 use super::ticket::{About, Begun, Ticket};
 use super::writes::{self, Change, Created};
 use crate::api::v1alpha1::{
-    ANNOTATION_CONFIRM, ANNOTATION_DELETION_REQUEST_ID, CephPool, FINALIZER_POOL, Management,
-    Operation, RequestState,
+    ANNOTATION_CONFIRM, ANNOTATION_DELETION_POOL, ANNOTATION_DELETION_REQUEST_ID, CephPool,
+    FINALIZER_POOL, Management, Operation, RequestState,
 };
 use crate::request::round::POOL_FIELD;
 
@@ -62,7 +62,6 @@ pub async fn delete(
 ) -> Result<Response, Problem> {
     let body = body.unwrap_or_default();
     let token = token(&body)?;
-    let place = Place::find(&shim, &caller, &fsid, id, &headers).await?;
     let path = format!("/api/v2/cluster/{fsid}/pool/{id}");
     let change = ids::Change {
         method: "DELETE",
@@ -74,6 +73,8 @@ pub async fn delete(
         Begun::Before(answer) => return Ok(*answer),
         Begun::New(ticket) => *ticket,
     };
+    // After that: the same call with the same key has the same answer, also when the pool is gone.
+    let place = Place::find(&shim, &caller, &fsid, id, &headers).await?;
     let call = Call {
         shim,
         caller,
@@ -109,8 +110,8 @@ struct Call {
 impl Call {
     async fn remove(self, mut ticket: Ticket) -> Result<Response, Problem> {
         let answer = Box::pin(self.work(&mut ticket)).await;
-        if answer.is_err() {
-            ticket.give_up().await;
+        if let Err(problem) = &answer {
+            ticket.give_up_after(problem).await;
         }
         answer
     }
@@ -166,7 +167,11 @@ impl Call {
         merge::place(
             &mut object,
             &["metadata", "annotations"],
-            json!({ANNOTATION_DELETION_REQUEST_ID: id}),
+            json!({
+                ANNOTATION_DELETION_REQUEST_ID: id,
+                // By then another pool may have the name.
+                ANNOTATION_DELETION_POOL: place.identity().to_string(),
+            }),
         );
         merge::place(
             &mut object,
@@ -194,6 +199,7 @@ impl Call {
         let _turn = self.shim.locks().of(&target).await;
         let api: Api<CephPool> = Api::namespaced(self.shim.client().clone(), &target.namespace);
         let object = writes::read(&api, &target).await?;
+        self.place.is_still(found, &object)?;
         if let Some(token) = &self.token {
             writes::confirm(&api, &object, token).await?;
         }
@@ -211,6 +217,7 @@ impl Call {
         ticket.reserve(&about).await?;
         let id = ticket.id.clone();
         let plan = |object: &CephPool| {
+            self.place.is_still(found, object)?;
             objects::can_be_changed(object, management)?;
             Ok(Change {
                 sets: vec![Set {
@@ -222,11 +229,23 @@ impl Call {
                 finalizers: vec![FINALIZER_POOL],
             })
         };
-        let annotation = (ANNOTATION_DELETION_REQUEST_ID, id.as_str());
-        let applied = writes::apply(self.shim.client(), object, annotation, false, plan).await?;
+        let pool = self.place.identity().to_string();
+        let annotations = [
+            (ANNOTATION_DELETION_REQUEST_ID, id.as_str()),
+            (ANNOTATION_DELETION_POOL, pool.as_str()),
+        ];
+        let applied = writes::apply(self.shim.client(), object, &annotations, false, plan).await?;
         let answer = ticket.record(&about, &applied).await;
-        if has_pool(&applied) {
-            writes::delete(&api, &applied).await?;
+        if has_pool(&applied)
+            && let Err(problem) = writes::delete(&api, &applied).await
+        {
+            // The request is noted: the controller deletes it as soon as it can.
+            tracing::warn!(
+                request = id,
+                object = target.audit(),
+                problem = problem.detail,
+                "cannot delete the CephPool of a removal"
+            );
         }
         Ok(answer)
     }

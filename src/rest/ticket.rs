@@ -222,6 +222,13 @@ impl Ticket {
         }
     }
 
+    /// The call failed: the key is free again, unless the change may have been applied. Then the object tells, by the ID.
+    pub async fn give_up_after(&mut self, problem: &Problem) {
+        if !problem.may_be_done {
+            self.give_up().await;
+        }
+    }
+
     /// Nothing was applied: the key is free again.
     pub async fn give_up(&mut self) {
         let Some(reserved) = self.reserved.take() else {

@@ -137,7 +137,7 @@ pub struct Change {
 pub async fn apply(
     client: &Client,
     first: CephPool,
-    annotation: (&'static str, &str),
+    annotations: &[(&'static str, &str)],
     force: bool,
     plan: impl Fn(&CephPool) -> Result<Change, Problem> + Send,
 ) -> Result<CephPool, Problem> {
@@ -167,7 +167,7 @@ pub async fn apply(
             continue;
         }
         let beside = Beside {
-            annotations: [annotation].into(),
+            annotations: annotations.iter().copied().collect(),
             finalizers: change.finalizers,
         };
         let whole = merge::applied(&object, &change.sets, &beside);
@@ -287,7 +287,9 @@ fn gone(target: &Target) -> Problem {
 pub fn of_api(error: &kube::Error) -> Problem {
     let kube::Error::Api(status) = error else {
         tracing::warn!(error = chain(error), "the API server did not answer");
-        return Problem::unavailable("the API server does not answer", AWAY);
+        let mut problem = Problem::unavailable("the API server does not answer", AWAY);
+        problem.may_be_done = true;
+        return problem;
     };
     match status.code {
         400 | 422 => Problem::invalid(status.message.clone()),
@@ -301,13 +303,15 @@ pub fn of_api(error: &kube::Error) -> Problem {
                 error = chain(error),
                 "the API server refused a call of the REST API"
             );
-            Problem::unavailable(
+            let mut problem = Problem::unavailable(
                 format!(
                     "the API server does not let the REST API do that: {}",
                     status.message
                 ),
                 AWAY,
-            )
+            );
+            problem.may_be_done = status.code >= 500;
+            problem
         }
     }
 }

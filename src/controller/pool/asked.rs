@@ -14,9 +14,10 @@ use super::subject::{Look, Subject};
 use super::tickets;
 use crate::api::rules::is_request_id;
 use crate::api::v1alpha1::{
-    ANNOTATION_DELETION_REQUEST_ID, ANNOTATION_REQUEST_ID, CephPool, CephRequest, Operation,
-    RequestState,
+    ANNOTATION_DELETION_POOL, ANNOTATION_DELETION_REQUEST_ID, ANNOTATION_REQUEST_ID, CephPool,
+    CephRequest, Operation, RequestState,
 };
+use crate::ceph::types::PoolIdentity;
 use crate::controller::pools::{PoolEntry, Pools};
 use crate::controller::requests;
 use crate::controller::status::Standing;
@@ -158,6 +159,9 @@ async fn answer(subject: &Subject<'_>, id: &str) -> Result<Option<Answer>, Error
         }));
     };
     let pool = &record.spec.pool_ref;
+    if is_complete(&record) && (pool.uid.is_empty() || object.uid().as_ref() == Some(&pool.uid)) {
+        return Ok(Some(Answer::Given));
+    }
     if pool.uid.is_empty() && pool.name == object.name_any() {
         // Reserved before the change was applied, which is what this object shows.
         requests::bind(&pools.client, object, &record)
@@ -176,9 +180,6 @@ async fn answer(subject: &Subject<'_>, id: &str) -> Result<Option<Answer>, Error
         ))));
     }
     entry.side().recorded.insert(id.to_owned());
-    if is_complete(&record) {
-        return Ok(Some(Answer::Given));
-    }
     let deletion = record.spec.operation == Operation::Delete;
     if pool.generation > generation && !deletion {
         return Ok(None);
@@ -223,7 +224,7 @@ fn take_up(subject: &Subject<'_>, record: &CephRequest) {
     };
     if request.operation == Operation::Delete {
         // It is worked on when the object is deleted.
-        side.deletion = Some(request);
+        tickets::await_deletion(&mut side.deletion, &mut state.requests, request);
         return;
     }
     // The newest is the last.
@@ -308,21 +309,35 @@ pub(super) fn give_deletion(subject: &Subject<'_>, now: Timestamp) {
         return;
     }
     let generation = object.metadata.generation.unwrap_or_default();
+    let pool = object.wanted_pool_name();
     let awaited = side
         .asked
         .as_mut()
-        .filter(|asked| matches!(asked.answer, Answer::Awaited { .. }))
-        .map(|asked| {
-            asked.answer = Answer::Given;
-            asked.id.clone()
-        });
+        .filter(|asked| matches!(asked.answer, Answer::Awaited { .. }));
+    let awaited = awaited.and_then(|asked| {
+        let id = asked.id.clone();
+        let before = std::mem::replace(&mut asked.answer, Answer::Given);
+        if asked.annotation == ANNOTATION_DELETION_REQUEST_ID {
+            return Some(id);
+        }
+        if let Answer::Awaited {
+            generation,
+            desired,
+        } = before
+            && state.requests.iter().all(|known| known.id != id)
+        {
+            // Of a change that the deletion was faster than. It fails with the others.
+            let change = UserRequest::asked_for(id, generation, pool, desired, now);
+            state.requests.push(change);
+        }
+        None
+    });
     let told = side.deletion.take().map(|request| request.id);
     for id in awaited.into_iter().chain(told) {
         if state.requests.iter().any(|known| known.id == id) {
             continue;
         }
         let absent = BTreeMap::from([(POOL_FIELD.to_owned(), "absent".to_owned())]);
-        let pool = object.wanted_pool_name();
         let request = UserRequest::asked_for(id, generation, pool, absent, now);
         state.requests.push(UserRequest {
             operation: Operation::Delete,
@@ -346,16 +361,28 @@ pub(super) async fn delete_when_due(subject: &Subject<'_>, look: &Look) -> Resul
     let Some(request) = entry.side().deletion.clone() else {
         return Ok(());
     };
-    let has_pool = {
+    let has = {
         let state = work.state();
-        let record = state.record.as_ref();
-        !state.running && record.is_some_and(|record| record.identity_proven && !record.unpublished)
+        let record = state.record.as_ref().filter(|_| !state.running);
+        let record = record.filter(|record| record.identity_proven && !record.unpublished);
+        record.and_then(|record| record.identity.clone())
     };
+    if let Some(has) = &has
+        && let Some(why) = not_to_be_deleted(object, has, &request)
+    {
+        let mut request = request;
+        request.fail(why, Timestamp::now());
+        entry.side().deletion = None;
+        work.state().requests.push(request);
+        return Ok(());
+    }
+    let has_pool = has.is_some();
     if has_pool && crate::controller::pools::removes_pool(object) {
         let api = kube::Api::<CephPool>::namespaced(pools.client.clone(), &key.namespace);
         let parameters = DeleteParams::default().preconditions(Preconditions {
             uid: Some(key.uid.clone()),
-            resource_version: None,
+            // As it is here, and not with another policy by now. Otherwise the watch brings the next look.
+            resource_version: object.resource_version(),
         });
         return match api.delete(&key.name, &parameters).await {
             Ok(_) => Ok(()),
@@ -379,6 +406,34 @@ pub(super) async fn delete_when_due(subject: &Subject<'_>, look: &Look) -> Resul
         work.state().requests.push(request);
     }
     Ok(())
+}
+
+/// Why an object that has this pool is not deleted for a request.
+fn not_to_be_deleted(
+    object: &CephPool,
+    has: &PoolIdentity,
+    request: &UserRequest,
+) -> Option<String> {
+    let generation = object.metadata.generation.unwrap_or_default();
+    if request.generation > generation {
+        // Of a change that the watch brings in a moment.
+        return None;
+    }
+    let annotations = object.annotations();
+    let its = annotations.get(ANNOTATION_DELETION_REQUEST_ID) == Some(&request.id);
+    let meant = annotations
+        .get(ANNOTATION_DELETION_POOL)
+        .filter(|meant| its && **meant != has.to_string());
+    if let Some(meant) = meant {
+        return Some(format!(
+            "the deletion of pool {meant} was asked for, and the pool of this CephPool is {has}: another one had its \
+             name by then; ask again, by the number of the pool that is to go"
+        ));
+    }
+    (!crate::controller::pools::removes_pool(object)).then(|| {
+        "deletionPolicy is Retain, so the pool is not removed: set it to Delete and ask again"
+            .to_owned()
+    })
 }
 
 /// Remembers that a request has ended.
@@ -422,5 +477,56 @@ fn failed(what: &'static str, id: &str, source: kube::Error) -> Error {
         what,
         id: id.to_owned(),
         source: Box::new(source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Only the pool that was meant goes, and only while the object says so.
+    #[test]
+    fn what_a_deletion_takes_with_it() {
+        let object = |policy: &str, meant: Option<&str>| -> CephPool {
+            let mut object = json!({
+                "apiVersion": "poolwright.dev/v1alpha1", "kind": "CephPool",
+                "metadata": {"name": "a", "generation": 2, "annotations": {ANNOTATION_DELETION_REQUEST_ID: "one"}},
+                "spec": {"connectionRef": {"name": "main"}, "type": "Replicated", "replicated": {},
+                    "deletionPolicy": policy},
+            });
+            if let Some(meant) = meant {
+                object["metadata"]["annotations"][ANNOTATION_DELETION_POOL] = json!(meant);
+            }
+            serde_json::from_value(object).expect("a CephPool")
+        };
+        let has: PoolIdentity = "f/7/100".parse().expect("an identity");
+        let of = |id: &str, generation| {
+            UserRequest::asked_for(
+                id.to_owned(),
+                generation,
+                "a",
+                BTreeMap::new(),
+                Timestamp::UNIX_EPOCH,
+            )
+        };
+        let why = |object: &CephPool, request| not_to_be_deleted(object, &has, &request);
+        assert_eq!(why(&object("Delete", Some("f/7/100")), of("one", 2)), None);
+        assert_eq!(why(&object("Delete", None), of("one", 2)), None);
+        let other = why(&object("Delete", Some("f/5/100")), of("one", 2)).expect("a reason");
+        assert!(
+            other.contains("f/5/100") && other.contains("f/7/100"),
+            "{other}"
+        );
+        // Of an earlier request.
+        assert_eq!(why(&object("Delete", Some("f/5/100")), of("two", 2)), None);
+        let kept = why(&object("Retain", None), of("one", 2)).expect("a reason");
+        assert!(kept.contains("deletionPolicy is Retain"), "{kept}");
+        assert_eq!(
+            why(&object("Retain", None), of("one", 3)),
+            None,
+            "on its way"
+        );
     }
 }

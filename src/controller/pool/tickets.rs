@@ -234,9 +234,15 @@ pub(super) async fn resume(
             correction = Some(request);
         }
     }
+    // Nothing is to be removed before the object is deleted: until then they wait for that.
+    let waits = object.metadata.deletion_timestamp.is_none();
+    let (deletions, requests): (Vec<UserRequest>, Vec<UserRequest>) = requests
+        .into_iter()
+        .partition(|request| waits && request.operation == Operation::Delete);
     let mut side = entry.side();
     let known = requests
         .iter()
+        .chain(&deletions)
         .chain(&correction)
         .map(|request| &request.id);
     let known = known.filter(|id| Some(*id) != missing.as_ref());
@@ -245,10 +251,31 @@ pub(super) async fn resume(
     side.resumed = true;
     let mut state = work.state();
     state.requests = requests;
+    for deletion in deletions {
+        await_deletion(&mut side.deletion, &mut state.requests, deletion);
+    }
     state.cancel_asked.extend(asked_to_cancel);
     state.cancelled = status.and_then(cancelled_before).or(cancelled);
     Ok(())
 }
+
+/// A deletion was asked for of an object that is not deleted yet. One that waits already is not worked on any more.
+pub(super) fn await_deletion(
+    waiting: &mut Option<UserRequest>,
+    requests: &mut Vec<UserRequest>,
+    request: UserRequest,
+) {
+    if waiting.as_ref().is_some_and(|one| one.id == request.id) {
+        return;
+    }
+    if let Some(mut before) = waiting.replace(request) {
+        before.fail(ASKED_AGAIN.to_owned(), Timestamp::now());
+        requests.push(before);
+    }
+}
+
+/// What a deletion ends with that is asked for again before the object is deleted.
+const ASKED_AGAIN: &str = "the deletion was asked for again, by a later request";
 
 /// The generation that was cancelled in the time of an earlier process, if nothing was asked for since: what the status
 /// says of the request is taken back when the cancel holds no more. The condition may tell of something else by now,
@@ -391,6 +418,22 @@ mod tests {
         assert_eq!(says(CANCELLED_LATE), None);
         assert_eq!(says(CANCEL_LIFTED), None);
         assert_eq!(cancelled_before(&CephPoolStatus::default()), None);
+    }
+
+    /// One deletion waits for its object; one before it comes to an end.
+    #[test]
+    fn the_newest_deletion_waits() {
+        let (mut waiting, mut requests) = (None, Vec::new());
+        await_deletion(&mut waiting, &mut requests, request(3));
+        await_deletion(&mut waiting, &mut requests, request(3));
+        assert!(requests.is_empty(), "{requests:#?}");
+        await_deletion(&mut waiting, &mut requests, request(4));
+        assert_eq!(waiting.map(|one| one.generation), Some(4));
+        let ended: Vec<_> = requests
+            .iter()
+            .map(|one| (one.generation, one.outcome))
+            .collect();
+        assert_eq!(ended, [(3, Some(Outcome::Failed))]);
     }
 
     /// What cannot be done of a generation is what its own request fails of, not an earlier one's.
