@@ -1,5 +1,6 @@
 //! What all calls share.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,11 +18,12 @@ use super::memory::Requests;
 use super::problem::{Kind, Problem};
 use super::writes::Locks;
 use crate::api::v1alpha1::ClusterConnectionSpec;
-use crate::ceph::types::Fsid;
+use crate::ceph::types::{Epoch, Fsid};
 use crate::ceph::view::ClusterView;
 use crate::controller::memory::Memory;
 use crate::controller::registry::{NoSession, Session};
 use crate::metrics::Metrics;
+use crate::monitor::Contact;
 
 /// In how many seconds to try again what needs a cluster or an API server that does not answer.
 pub const AWAY: u32 = 5;
@@ -113,6 +115,23 @@ impl Connection {
                 AWAY,
             )
         })
+    }
+
+    /// Whether it is in contact with its cluster, and the epoch of the view it has.
+    fn knows(&self) -> (bool, Option<Epoch>) {
+        let snapshot = self
+            .session
+            .as_ref()
+            .ok()
+            .map(|session| session.monitor.snapshot());
+        let Some(snapshot) = snapshot else {
+            return (false, None);
+        };
+        let epoch = snapshot.view.map(|view| view.epoch());
+        (
+            epoch.is_some() && snapshot.contact == Contact::Connected,
+            epoch,
+        )
     }
 
     /// The newest view, if it may be acted on: for changes.
@@ -244,7 +263,8 @@ impl Shim {
             .collect())
     }
 
-    /// The connection by which a caller may read a cluster: of several the first that has a view.
+    /// The connection by which a caller may read a cluster: of several the one that knows the newest of it, for the map is
+    /// read by those that somebody uses.
     ///
     /// # Errors
     ///
@@ -258,12 +278,10 @@ impl Shim {
                 readable.push(connection);
             }
         }
-        let with_view = readable
-            .iter()
-            .position(|connection| connection.view().is_ok());
-        let first = with_view.unwrap_or(0);
-        if first < readable.len() {
-            return Ok(readable.swap_remove(first));
+        let places = readable.iter().map(Connection::knows).enumerate();
+        let newest = places.max_by_key(|(place, knows)| (*knows, Reverse(*place)));
+        if let Some((newest, _)) = newest {
+            return Ok(readable.swap_remove(newest));
         }
         let any = Act::on_all("get", "clusterconnections");
         if caller.may(&any).await? {

@@ -73,12 +73,28 @@ fsid.values = [{fsid:?}]
 namespace.values = [{namespace:?}]
 pool.values = [{pools}]
 request.values = {requests}
+name.values = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+type.values = ["replicated"]
+application.values = ["rbd"]
+connection.values = ["contract"]
+small.values = [1, 2]
+copies.values = [2, 3]
+rule.values = ["replicated_rule"]
 
 [parameters]
 "path.fsid" = {{ dictionary = "fsid", probability = 0.9 }}
 "path.pool_id" = {{ dictionary = "pool", probability = 0.8 }}
 "path.request_id" = {{ dictionary = "request", probability = 0.8 }}
 "body.namespace" = {{ dictionary = "namespace", probability = 0.9 }}
+"body.name" = {{ dictionary = "name", probability = 0.9 }}
+"body.type" = {{ dictionary = "type", probability = 0.9 }}
+"body.application" = {{ dictionary = "application", probability = 0.9 }}
+"body.connection" = {{ dictionary = "connection", probability = 0.9 }}
+"body.pg_num" = {{ dictionary = "small", probability = 0.9 }}
+"body.pgp_num" = {{ dictionary = "small", probability = 0.9 }}
+"body.min_size" = {{ dictionary = "small", probability = 0.9 }}
+"body.size" = {{ dictionary = "copies", probability = 0.9 }}
+"body.crush_rule" = {{ dictionary = "rule", probability = 0.9 }}
 "#,
         pools = numbers.join(", "),
         requests = words(requests),
