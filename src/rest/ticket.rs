@@ -8,7 +8,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -236,7 +236,12 @@ impl Ticket {
         };
         let namespace = reserved.namespace().unwrap_or_default();
         let api: Api<CephRequest> = Api::namespaced(self.shim.client().clone(), &namespace);
-        if let Err(error) = api.delete(&self.id, &DeleteParams::default()).await {
+        // The controller may have found out otherwise, and taken it for the record of what was applied.
+        let untouched = DeleteParams::default().preconditions(Preconditions {
+            resource_version: reserved.resource_version(),
+            uid: reserved.uid(),
+        });
+        if let Err(error) = api.delete(&self.id, &untouched).await {
             tracing::warn!(
                 request = self.id,
                 error = chain(&error),
